@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"testing/fstest"
+
+	"weft.dev/plugins"
+	"weft.dev/reconcile/alloc"
+	"weft.dev/reconcile/compile"
+	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/source"
+	"weft.dev/schema"
+)
+
+// A compiler turns trees into results one after another, at the cost of what
+// changed between them.
+type compiler struct {
+	cache *schema.Cache
+	units *compile.Compiler
+	lock  *alloc.Lock
+}
+
+func newCompiler() *compiler {
+	return &compiler{cache: new(schema.Cache), units: compile.New(plugins.All())}
+}
+
+// A compiled tree is all that is known of one commit without a host.
+type compiled struct {
+	*compile.Result
+	tree  *schema.Tree
+	lock  *alloc.Lock
+	text  []byte       // of weft.lock
+	diags schema.Diags // of all stages, sorted
+}
+
+// compile reads files and compiles them under facts of hosts, which may be nil.
+func (c *compiler) compile(files fs.FS, facts map[string]model.Facts) (*compiled, error) {
+	tree, diags := schema.Parse(files, c.cache)
+	text, err := fs.ReadFile(files, alloc.FileName)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read %s: %w", alloc.FileName, err)
+	}
+	lock, more := alloc.Parse(alloc.FileName, text, c.lock)
+	c.lock = lock
+	res := c.units.Update(tree, lock, facts)
+	out := &compiled{Result: res, tree: tree, lock: lock, text: text}
+	out.diags = append(append(diags, more...), res.Diags...)
+	out.diags.Sort()
+	return out, nil
+}
+
+// source gives the text of a file of the tree, for excerpts.
+func (c *compiled) source(file string) []byte {
+	if file == alloc.FileName {
+		return c.text
+	}
+	return c.tree.Source(file)
+}
+
+// workTree compiles the files of dir as they are now.
+func (c *compiler) workTree(dir string) (*compiled, error) {
+	files, err := source.Dir(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = files.Close() }()
+	return c.compile(files, nil)
+}
+
+// counted is "1 error", "2 errors".
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// hard returns the diagnostics that a new lock would not mend.
+func (c *compiled) hard() schema.Diags {
+	var out schema.Diags
+	for _, d := range c.diags {
+		if d.Code != "stale-lock" && d.Code != "unallocated" {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// emptyTree is a tree without documents.
+func (c *compiler) emptyTree() (*compiled, error) { return c.compile(fstest.MapFS{}, nil) }

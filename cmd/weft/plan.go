@@ -1,0 +1,292 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"weft.dev/reconcile/alloc"
+	"weft.dev/reconcile/host"
+	"weft.dev/reconcile/host/facts"
+	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/plan"
+	"weft.dev/reconcile/plan/render"
+	"weft.dev/reconcile/reach"
+	"weft.dev/reconcile/resource"
+	"weft.dev/reconcile/source"
+)
+
+type planFlags struct {
+	base      string
+	baseExact bool
+	format    string
+	out       string
+	target    []string
+	steps     bool
+	detailed  bool
+	secrets   string
+}
+
+func (a *app) plan() *cobra.Command {
+	var f planFlags
+	c := &cobra.Command{
+		Use:   "plan [DIR] --base REV | --host NAME",
+		Short: "What a change will do to every host, or to this one",
+		Long: `With --base: what the files in DIR (default: here), as they are now, will do to every host
+and to who reaches whom, compared with REV's merge base with HEAD. Needs neither root nor a host.
+With --host: what they will do to this machine, looked at live.`,
+		Example: `  weft plan --base origin/main                  # a pull request
+  weft plan --base HEAD~1 -o md --out plan.md   # for its comment
+  weft plan --host kvm1 --out plan.json         # on a host; weft apply --plan plan.json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := oneOf("-o", f.format, "text", "json", "md", "github"); err != nil {
+				return err
+			}
+			return a.doPlan(cmd.Context(), dirArg(args), f)
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.base, "base", "", "compare with this revision's merge base with HEAD")
+	fl.BoolVar(&f.baseExact, "base-exact", false, "compare with the revision itself")
+	fl.StringVarP(&f.format, "output", "o", "text", "text, json, md or github")
+	fl.StringVar(&f.out, "out", "", "write the plan into this file (json if it ends so) and print only its summary")
+	fl.StringArrayVar(&f.target, "target", nil, "OWNER (network/ACCOUNT/NAME, host/NAME): limit the plan to it")
+	fl.BoolVar(&f.steps, "steps", false, "show the steps in the order they are done")
+	fl.BoolVar(&f.detailed, "detailed-exitcode", false, "exit status 2 if there are changes")
+	fl.StringVar(&f.secrets, "secrets", "/etc/weft", "with --host: directory below which secretFile may point")
+	return c
+}
+
+func (a *app) doPlan(ctx context.Context, dir string, f planFlags) error {
+	var r *plan.Report
+	var err error
+	switch {
+	case a.host != "" && f.base == "":
+		_, r, err = a.planHost(ctx, dir, f)
+	case f.base != "":
+		r, err = a.planBase(ctx, dir, f)
+	default:
+		return errors.New("weft plan wants --base REV, or --host NAME on a host")
+	}
+	if err != nil {
+		return err
+	}
+	if err := a.showPlan(r, f); err != nil {
+		return err
+	}
+	switch {
+	case r.Denied():
+		return exit{code: exitDenied}
+	case f.detailed && !r.Empty():
+		return exit{code: exitDiffers}
+	}
+	return nil
+}
+
+// showPlan prints a report, or writes it into --out and prints its summary.
+func (a *app) showPlan(r *plan.Report, f planFlags) error {
+	if f.out == "" {
+		return a.writePlan(a.out, r, f)
+	}
+	if f.format == "text" && strings.HasSuffix(f.out, ".json") {
+		f.format = "json"
+	}
+	var b bytes.Buffer
+	if err := a.writePlan(&b, r, f); err != nil {
+		return err
+	}
+	if err := host.WriteFile(f.out, b.Bytes(), 0o644); err != nil {
+		return err
+	}
+	for _, s := range render.Summary(r) {
+		fmt.Fprintln(a.out, s)
+	}
+	return nil
+}
+
+func (a *app) writePlan(w io.Writer, r *plan.Report, f planFlags) error {
+	opt := render.Options{Color: a.color(w), Width: a.width(w)}
+	if f.steps && f.format == "text" {
+		return render.Steps(w, r, opt)
+	}
+	switch f.format {
+	case "json":
+		return render.JSON(w, r)
+	case "md":
+		return render.Markdown(w, r)
+	case "github":
+		return render.GitHub(w, r)
+	}
+	return render.Text(w, r, opt)
+}
+
+// planBase compares the work tree with a commit of its repository.
+func (a *app) planBase(ctx context.Context, dir string, f planFlags) (*plan.Report, error) {
+	co, err := source.Local(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = co.Close() }()
+	rev, err := co.Resolve(f.base)
+	if err == nil && !f.baseExact {
+		rev, err = co.MergeBase(ctx, f.base)
+	}
+	if err != nil {
+		return nil, err
+	}
+	before, err := co.TreeAt(rev.Commit)
+	if err != nil {
+		return nil, err
+	}
+	now, err := co.WorkTree()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = now.Close() }()
+	c := newCompiler()
+	base, err := c.compile(before, nil)
+	if err != nil {
+		return nil, err
+	}
+	head, err := c.compile(now, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.refuse(head); err != nil {
+		return nil, err
+	}
+	return between(base, head, rev.Commit, "", f.target)
+}
+
+// refuse prints what is wrong with a tree and fails if that is an error.
+func (a *app) refuse(t *compiled) error {
+	if len(t.diags) == 0 {
+		return nil
+	}
+	if err := t.diags.Render(a.err, t.source, a.color(a.err)); err != nil {
+		return err
+	}
+	if t.diags.HasErrors() {
+		return exit{exitError, fmt.Errorf("the tree has %s: there is no plan", errorCount(t.diags))}
+	}
+	return nil
+}
+
+// between plans the way of every host from one tree to another.
+func between(base, head *compiled, from, to string, target []string) (*plan.Report, error) {
+	opt := plan.Options{Revision: to, Lock: digest(head.text)}
+	for _, t := range target {
+		opt.Target = append(opt.Target, resource.Owner(t))
+	}
+	var hosts []*plan.Plan
+	var ways reach.Change
+	names := slices.Concat(base.Hosts(), head.Hosts())
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		before, after := intentOf(base, name), intentOf(head, name)
+		p, err := plan.Between(before, after, opt)
+		if err != nil {
+			return nil, fmt.Errorf("host %s: %w", name, err)
+		}
+		hosts = append(hosts, p)
+		c := reach.Between(before, after)
+		ways.Added, ways.Removed = append(ways.Added, c.Added...), append(ways.Removed, c.Removed...)
+	}
+	ways = ways.Join(reach.Compare(reach.Members(base.Domains()), reach.Members(head.Domains())))
+	r := plan.NewReport(from, to, hosts)
+	r.Allocations = allocations(base.lock, head.lock)
+	r.Reachability = reachability(ways)
+	return r, nil
+}
+
+// intentOf is what a tree wants of a host; of one that it does not have,
+// nothing.
+func intentOf(t *compiled, name string) *resource.Intent {
+	if !slices.Contains(t.Hosts(), name) {
+		return resource.NewIntent(name, nil, nil)
+	}
+	return t.Intent(name)
+}
+
+func reachability(c reach.Change) *plan.Reachability {
+	paths := func(l []reach.Way) []plan.Path {
+		var out []plan.Path
+		for _, w := range l {
+			out = append(out, plan.Path{From: w.From, To: w.To, Ports: w.Ports})
+		}
+		return out
+	}
+	return &plan.Reachability{Gained: paths(c.Added), Lost: paths(c.Removed), Exposed: c.Exposed()}
+}
+
+// allocations tells two locks apart.
+func allocations(before, after *alloc.Lock) []plan.Allocation {
+	var out []plan.Allocation
+	owners := after.Changed(before)
+	slices.Sort(owners)
+	fields := func(l *alloc.Lock) map[[2]string]string {
+		m := map[[2]string]string{}
+		for _, e := range l.Entries() {
+			if _, ok := slices.BinarySearch(owners, e.Owner); ok {
+				m[[2]string{e.Owner, e.Field}] = e.Value
+			}
+		}
+		return m
+	}
+	had, has := fields(before), fields(after)
+	for k, v := range has {
+		switch old, ok := had[k]; {
+		case !ok:
+			out = append(out, plan.Allocation{Verb: plan.Create, Owner: k[0], Field: k[1], To: v})
+		case old != v:
+			out = append(out, plan.Allocation{Verb: plan.Update, Owner: k[0], Field: k[1], From: old, To: v})
+		}
+	}
+	for k, v := range had {
+		if _, ok := has[k]; !ok {
+			out = append(out, plan.Allocation{Verb: plan.Delete, Owner: k[0], Field: k[1], From: v})
+		}
+	}
+	slices.SortFunc(out, func(a, b plan.Allocation) int {
+		return strings.Compare(a.Owner+" "+a.Field, b.Owner+" "+b.Field)
+	})
+	return out
+}
+
+// planHost looks at this machine. It returns what is wanted beside the report.
+func (a *app) planHost(ctx context.Context, dir string, f planFlags) (*resource.Intent, *plan.Report, error) {
+	files, err := source.Dir(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = files.Close() }()
+	h := a.machine()
+	t, err := newCompiler().compile(files, map[string]model.Facts{h.Name: facts.Of(ctx, h)})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := a.refuse(t); err != nil {
+		return nil, nil, err
+	}
+	if !slices.Contains(t.Hosts(), h.Name) {
+		return nil, nil, fmt.Errorf("the tree has no host %s: its hosts are %s", h.Name, strings.Join(t.Hosts(), ", "))
+	}
+	e := newEngine(h, f.secrets, nil)
+	in := e.Prepare(t.Intent(h.Name))
+	opt := plan.Options{Last: e.Verified().Intent, Lock: digest(t.text)}
+	for _, o := range f.target {
+		opt.Target = append(opt.Target, resource.Owner(o))
+	}
+	p, err := e.Plan(ctx, in, opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	return in, plan.NewReport("", "", []*plan.Plan{p}), nil
+}

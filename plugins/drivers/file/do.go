@@ -1,0 +1,184 @@
+package file
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"weft.dev/reconcile/plan"
+	"weft.dev/reconcile/resource"
+)
+
+// temporary is where content waits to be renamed; one at a time.
+const temporary = ".new"
+
+// Do implements driver.Driver.
+func (d *Driver) Do(ctx context.Context, steps []*plan.Step) []error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	errs := make([]error, len(steps))
+	root, err := d.root()
+	if err != nil {
+		for i := range errs {
+			errs[i] = fmt.Errorf("directory of files: %w", err)
+		}
+		return errs
+	}
+	defer func() { _ = root.Close() }()
+	failed := map[int]bool{}
+	for i, s := range steps {
+		errs[i] = ctx.Err()
+		for _, before := range s.After {
+			if failed[before] {
+				errs[i] = plan.ErrSkipped
+			}
+		}
+		if errs[i] == nil {
+			errs[i] = d.do(root, s)
+		}
+		failed[s.Index] = errs[i] != nil
+	}
+	return errs
+}
+
+func (d *Driver) do(root *os.Root, s *plan.Step) error {
+	if s.Drop {
+		if err := d.drop(root, s.ID().Name); err != nil {
+			return fmt.Errorf("remove file %s: %w", s.ID().Name, err)
+		}
+		return nil
+	}
+	f, ok := s.State().(resource.File)
+	if !ok {
+		panic(fmt.Sprintf("the file driver was given a %T", s.State()))
+	}
+	if err := d.write(root, f, s.Owner()); err != nil {
+		return fmt.Errorf("write file %s: %w", f.Path, err)
+	}
+	return nil
+}
+
+// write makes f true. The mark of a file with secrets is written before it and
+// that of another after it: whatever happens in between, secrets are not taken
+// for text.
+func (d *Driver) write(root *os.Root, f resource.File, owner resource.Owner) error {
+	if err := check(f.Path); err != nil {
+		return err
+	}
+	content, m, err := d.render(f)
+	if err != nil {
+		return err
+	}
+	m.Owner = owner
+	if m.Sum != "" {
+		if err := d.marks.Put(markKey(f.Path), m); err != nil {
+			return err
+		}
+	}
+	if err := makeRoom(root, f.Path); err != nil {
+		return err
+	}
+	if err := replace(root, f.Path, content, fs.FileMode(f.Mode)&fs.ModePerm); err != nil {
+		return err
+	}
+	if m.Sum == "" {
+		return d.marks.Put(markKey(f.Path), m)
+	}
+	return nil
+}
+
+// render opens the secrets of f.
+func (d *Driver) render(f resource.File) ([]byte, mark, error) {
+	m := mark{Path: f.Path, Nic: f.Nic}
+	var content []byte
+	for _, p := range f.Parts {
+		if p.Secret == "" {
+			content = append(content, p.Text...)
+			continue
+		}
+		value, err := d.openSecret(p.Secret)
+		if err != nil {
+			return nil, m, err
+		}
+		content = append(content, value...)
+	}
+	if !hasSecret(f.Parts) {
+		return content, m, nil
+	}
+	var err error
+	if m.Parts, err = d.fill(f.Parts); err != nil {
+		return nil, m, err
+	}
+	m.Sum, err = d.secret.sum(content)
+	return content, m, err
+}
+
+// makeRoom makes the directories of p. What is in the way is ours, like all
+// below the root, and no desired file: it goes.
+func makeRoom(root *os.Root, p string) error {
+	dirs := strings.Split(p, "/")
+	for i := 1; i < len(dirs); i++ {
+		dir := path.Join(dirs[:i]...)
+		info, err := root.Lstat(dir)
+		if err == nil && info.IsDir() {
+			continue
+		}
+		if err == nil {
+			err = root.Remove(dir)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := errors.Join(root.Mkdir(dir, 0o755), root.Chmod(dir, 0o755)); err != nil {
+			return err
+		}
+	}
+	if info, err := root.Lstat(p); err == nil && info.IsDir() {
+		return root.RemoveAll(p)
+	}
+	return nil
+}
+
+// replace puts content at p in one rename, or changes the mode only where the
+// content is right: a rename would wake who watches the file.
+func replace(root *os.Root, p string, content []byte, mode fs.FileMode) error {
+	if info, err := root.Lstat(p); err == nil && info.Mode().IsRegular() && info.Size() == int64(len(content)) {
+		if old, err := readAll(root, p); err == nil && bytes.Equal(old, content) {
+			return root.Chmod(p, mode)
+		}
+	}
+	if err := root.RemoveAll(temporary); err != nil {
+		return err
+	}
+	f, err := root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Chmod(mode), f.Close())
+	if err == nil {
+		err = root.Rename(temporary, p)
+	}
+	if err != nil {
+		_ = root.Remove(temporary)
+	}
+	return err
+}
+
+// drop removes p and the directories that it leaves empty.
+func (d *Driver) drop(root *os.Root, p string) error {
+	if err := root.RemoveAll(p); err != nil {
+		return err
+	}
+	for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
+		if root.Remove(dir) != nil {
+			break // not empty
+		}
+	}
+	return d.marks.Drop(markKey(p))
+}

@@ -1,0 +1,203 @@
+package file
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"weft.dev/reconcile/host"
+	"weft.dev/reconcile/resource"
+)
+
+// maxSecret bounds a secret: the largest are certificates with their chain.
+const maxSecret = 1 << 20
+
+// Below returns an opener of the regular files below dir, and of nothing else:
+// who may commit must not read /etc/shadow through a host.
+func Below(dir string) func(path string) ([]byte, error) {
+	return func(path string) ([]byte, error) {
+		name, err := filepath.Rel(dir, path)
+		if err != nil || !filepath.IsAbs(path) || !filepath.IsLocal(name) {
+			return nil, fmt.Errorf("secret %s: secrets are files below %s", path, dir)
+		}
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			return nil, fmt.Errorf("secret %s: %w", path, err)
+		}
+		defer func() { _ = root.Close() }()
+		info, err := root.Stat(name)
+		if err != nil {
+			return nil, fmt.Errorf("secret %s: %w", path, reason(err))
+		}
+		if !info.Mode().IsRegular() || info.Size() > maxSecret {
+			return nil, fmt.Errorf("secret %s: no regular file of at most %d bytes", path, maxSecret)
+		}
+		f, err := root.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("secret %s: %w", path, reason(err))
+		}
+		defer func() { _ = f.Close() }()
+		return io.ReadAll(io.LimitReader(f, maxSecret))
+	}
+}
+
+// reason leaves out the path that a PathError repeats.
+func reason(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// openSecret opens a secret; editors end files with a line break that is no
+// part of it.
+func (d *Driver) openSecret(path string) ([]byte, error) {
+	b, err := d.open(path)
+	if n := len(b); n > 0 && b[n-1] == '\n' {
+		b = b[:n-1]
+	}
+	return b, err
+}
+
+// fill returns parts with the digest of every secret.
+func (d *Driver) fill(parts []resource.Part) ([]resource.Part, error) {
+	out := slices.Clone(parts)
+	for i := range out {
+		if out[i].Secret == "" {
+			continue
+		}
+		value, err := d.openSecret(out[i].Secret)
+		if err == nil {
+			out[i].Digest, err = d.secret.sum(value)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Digest returns in with the keyed digest of every secret part filled in, as
+// Diff needs it, and the processes that read such a file changed with it:
+// their Load where they can reload, else their Start. An owner whose secret
+// cannot be read is held. in itself stays as it is.
+func (d *Driver) Digest(in *resource.Intent) *resource.Intent {
+	fragments, holds := slices.Clone(in.Fragments), slices.Clone(in.Holds)
+	changed := false
+	for i, f := range fragments {
+		filled, err := d.digest(f)
+		if err != nil {
+			if _, held := in.Held(f.Owner); !held {
+				holds = append(holds, resource.Hold{Owner: f.Owner, Cause: resource.HoldInvalid, Reason: err.Error()})
+			}
+			fragments[i], changed = nil, true
+			continue
+		}
+		if filled != f {
+			fragments[i], changed = filled, true
+		}
+	}
+	if !changed {
+		return in
+	}
+	fragments = slices.DeleteFunc(fragments, func(f *resource.Fragment) bool { return f == nil })
+	out := resource.NewIntent(in.Host, fragments, holds)
+	out.Frozen = in.Frozen
+	return out
+}
+
+func (d *Driver) digest(f *resource.Fragment) (*resource.Fragment, error) {
+	contents := map[resource.ID]uint64{}
+	var entries []resource.Entry
+	for i, e := range f.Entries {
+		file, ok := e.State.(resource.File)
+		if !ok || !hasSecret(file.Parts) {
+			continue
+		}
+		parts, err := d.fill(file.Parts)
+		if err != nil {
+			return nil, err
+		}
+		if entries == nil {
+			entries = slices.Clone(f.Entries)
+		}
+		file.Parts = parts
+		entries[i].State = file
+		contents[file.ID()] = file.Content()
+	}
+	if entries == nil {
+		return f, nil
+	}
+	for i, e := range entries {
+		if p, ok := e.State.(resource.Process); ok {
+			entries[i].State = follow(p, contents)
+		}
+	}
+	return resource.NewFragment(f.Owner, entries), nil
+}
+
+// follow mixes what files hold into the process that reads them.
+func follow(p resource.Process, contents map[resource.ID]uint64) resource.Process {
+	for _, id := range p.After {
+		content, ok := contents[id]
+		if !ok {
+			continue
+		}
+		part := resource.Digest(id.Name, fmt.Sprint(content))
+		if p.Reload != "" {
+			p.Load ^= part
+		} else {
+			p.Start ^= part
+		}
+	}
+	return p
+}
+
+// keys holds the key of the digests: made once per host, so that a digest says
+// nothing to who has a list of likely secrets.
+type keys struct {
+	path string
+	mu   sync.Mutex
+	key  []byte
+}
+
+func (k *keys) sum(content []byte) (string, error) {
+	key, err := k.load()
+	if err != nil {
+		return "", fmt.Errorf("key of the digests: %w", err)
+	}
+	h := hmac.New(sha256.New, key)
+	_, _ = h.Write(content)
+	return hex.EncodeToString(h.Sum(nil)[:16]), nil
+}
+
+func (k *keys) load() ([]byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.key != nil {
+		return k.key, nil
+	}
+	key, err := os.ReadFile(k.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if len(key) != sha256.Size {
+		key = make([]byte, sha256.Size)
+		_, _ = rand.Read(key) // never fails
+		if err := host.WriteFile(k.path, key, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	k.key = key
+	return key, nil
+}

@@ -1,0 +1,70 @@
+// Package link drives net.ns, net.link, net.addr, net.route and net.sysctl
+// through netlink.
+//
+// In go steps of a plan and a host; out come what the kernel has of ours, and
+// errors. reconcile/driver has the contract; cmd and tests import it.
+//
+// What is ours: a namespace whose lo carries our alias, with everything inside
+// except what the kernel makes by itself; in the host's namespace the outer ends
+// of veth pairs (alias), and addresses and routes with our protocol number. What
+// the kernel has no room for, such as who owns a route or what a setting was
+// before, is kept in a note per namespace below the host's marks; without it an
+// owner is guessed from what is desired, else from the namespace.
+package link
+
+import (
+	"context"
+	"hash/fnv"
+	"sync"
+
+	"weft.dev/reconcile/driver"
+	"weft.dev/reconcile/host"
+	"weft.dev/reconcile/resource"
+)
+
+// Protocol is the protocol number of the routes, and of the addresses where the
+// kernel (5.18) has such a number, of the instance called "weft". It is 'W' and
+// free in include/uapi/linux/rtnetlink.h. Other instances use 200 to 249.
+const Protocol = 87
+
+// workers is how many namespaces are changed or read at a time: the kernel's
+// rtnl lock lets one change at a time through, the rest is waiting.
+const workers = 4
+
+// Driver implements driver.Driver.
+type Driver struct {
+	host  *host.Host
+	marks *host.Marks
+	proto uint8
+
+	doing sync.Mutex // one Do at a time: they write notes
+
+	mu    sync.Mutex
+	notes map[string]*note // by namespace, guarded by mu; replaced, never changed
+	// stamps say which file a note was read from.
+	stamps map[string]uint64
+	// outside are the links of the host's namespace that concern us, by
+	// index, as last observed; the watcher ignores others.
+	outside map[int32]bool
+	// expected are the names of links that were wanted at that time.
+	expected map[string]bool
+}
+
+// New returns the driver of h.
+func New(h *host.Host) *Driver {
+	d := &Driver{host: h, marks: h.Marks("link"), proto: Protocol, notes: map[string]*note{}, stamps: map[string]uint64{}}
+	if h.Instance != "weft" {
+		sum := fnv.New32a()
+		_, _ = sum.Write([]byte(h.Instance))
+		d.proto = uint8(200 + sum.Sum32()%50)
+	}
+	return d
+}
+
+// Kinds implements driver.Driver.
+func (*Driver) Kinds() []resource.Kind {
+	return []resource.Kind{resource.KindNS, resource.KindLink, resource.KindAddr, resource.KindRoute, resource.KindSysctl}
+}
+
+// Epoch implements driver.Driver: netlink has no generation, and a look is cheap.
+func (*Driver) Epoch(context.Context, driver.Scope) (uint64, bool) { return 0, false }

@@ -1,0 +1,116 @@
+package link
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
+
+	"weft.dev/reconcile/driver"
+	"weft.dev/reconcile/host"
+)
+
+// watched are the notification groups of links, addresses and routes.
+var watched = []int{
+	unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+}
+
+// Watch implements driver.Driver. Settings tell nothing when they change: they
+// are looked at by timer.
+func (d *Driver) Watch(ctx context.Context, changed func(driver.Scope)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	tell := func() { changed(driver.Scope{Kinds: d.Kinds()}) }
+	if _, _, err := d.host.Spaces(); err != nil {
+		return fmt.Errorf("watch net: %w", err)
+	}
+	names := make(chan error, 1)
+	go func() {
+		names <- d.watchNames(ctx, tell)
+		cancel()
+	}()
+	err := d.host.Listen(ctx, unix.NETLINK_ROUTE, watched, func(e host.Event) {
+		if d.concerns(e) {
+			tell()
+		}
+	})
+	cancel()
+	if e := <-names; e != nil {
+		err = e
+	}
+	if err != nil {
+		return fmt.Errorf("watch net: %w", err)
+	}
+	return nil
+}
+
+// watchNames wakes when a namespace of ours gets or loses its name. What is held
+// open of one that lost it is closed, or the kernel could not take it down.
+func (d *Driver) watchNames(ctx context.Context, tell func()) error {
+	if err := os.MkdirAll(d.host.Netns, 0o755); err != nil {
+		return err
+	}
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = w.Close() }()
+	if err := w.Add(d.host.Netns); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-w.Events:
+			name := filepath.Base(e.Name)
+			if !strings.HasPrefix(name, d.host.Instance+"-") {
+				continue
+			}
+			if e.Has(fsnotify.Remove) {
+				d.host.Forget(name)
+			}
+			tell()
+		case <-w.Errors: // events were lost
+			tell()
+		}
+	}
+}
+
+// concerns reports whether an event may be about something of ours.
+func (d *Driver) concerns(e host.Event) bool {
+	switch e.Type {
+	case 0:
+		return true
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		return len(e.Data) >= unix.SizeofIfInfomsg && (e.NS != "" || d.knows(parseLink(e.Data)))
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		if len(e.Data) < unix.SizeofIfAddrmsg {
+			return false
+		}
+		a := parseAddr(e.Data)
+		return a.prefix.IsValid() && (a.proto == d.proto || !a.kernelMade()) && (e.NS != "" || d.knows(iface{index: a.index}))
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		if len(e.Data) < unix.SizeofRtMsg {
+			return false
+		}
+		r, ok := parseRoute(e.Data)
+		return ok && !r.kernelMade() && (e.NS != "" || r.proto == d.proto)
+	}
+	return false
+}
+
+// knows reports whether a link of the host's namespace concerns us.
+func (d *Driver) knows(l iface) bool {
+	if _, ours := d.host.OwnerOf(l.alias); ours {
+		return true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.outside[l.index] || d.expected[l.name]
+}

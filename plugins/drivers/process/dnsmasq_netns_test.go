@@ -1,0 +1,170 @@
+//go:build netns
+
+package process
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"weft.dev/reconcile/driver"
+	"weft.dev/reconcile/plan"
+	"weft.dev/reconcile/resource"
+)
+
+// spaces makes n namespaces, each with lo up, for as long as the test runs.
+func spaces(t testing.TB, w *world, n int) []string {
+	t.Helper()
+	ip := func(args ...string) {
+		t.Helper()
+		if _, err := w.host.Run(context.Background(), "", nil, append([]string{"ip"}, args...)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.host.Netns = "/run/netns"
+	var names []string
+	for i := range n {
+		name := fmt.Sprintf("weft-test-%d-%d", os.Getpid(), i)
+		ip("netns", "add", name)
+		t.Cleanup(func() { ip("netns", "del", name) })
+		ip("-n", name, "link", "set", "lo", "up")
+		names = append(names, name)
+	}
+	return names
+}
+
+func (w *world) dnsmasq(ns, answer string) resource.Process {
+	w.t.Helper()
+	dir := filepath.Join(w.host.RunDir, "files", ns)
+	must(w.t, os.MkdirAll(dir, 0o755))
+	conf := "port=53\ninterface=lo\nbind-interfaces\nno-resolv\nno-hosts\npid-file=\nuser=root\nlog-facility=-\n"
+	must(w.t, os.WriteFile(filepath.Join(dir, "conf"), []byte(conf), 0o644))
+	must(w.t, os.WriteFile(filepath.Join(dir, "hosts"), []byte(answer+" name.test\n"), 0o644))
+	argv := []string{"dnsmasq", "--keep-in-foreground", "--conf-file={run}/" + ns + "/conf", "--addn-hosts={run}/" + ns + "/hosts"}
+	return resource.Process{
+		Name: ns + "/dnsmasq", NS: ns, Argv: argv, Reload: "HUP",
+		Load: resource.Digest(answer), Start: resource.Digest(conf),
+		Test: []string{"dnsmasq", "--test", "--conf-file={run}/" + ns + "/conf"},
+	}
+}
+
+// ask resolves name.test inside a namespace.
+func (w *world) ask(ns string) string {
+	var conn net.Conn
+	err := w.host.In(ns, func() (err error) {
+		conn, err = net.Dial("udp", "127.0.0.1:53")
+		return err
+	})
+	if err != nil {
+		return err.Error()
+	}
+	r := net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	found, err := r.LookupNetIP(ctx, "ip4", "name.test.")
+	_ = conn.Close()
+	if err != nil || len(found) != 1 {
+		return fmt.Sprint(found, err)
+	}
+	return found[0].String()
+}
+
+func TestDnsmasqInItsNamespace(t *testing.T) {
+	w := newWorld(t)
+	names := spaces(t, w, 2)
+	steps := []*plan.Step{step(0, w.dnsmasq(names[0], "10.0.0.1"), false), step(1, w.dnsmasq(names[1], "10.0.0.2"), false)}
+	for i, err := range w.driver().Do(context.Background(), steps) {
+		must(t, err)
+		// It serves as soon as its step is done.
+		if got := w.ask(names[i]); got != fmt.Sprintf("10.0.0.%d", i+1) {
+			t.Errorf("answer in %s: %s", names[i], got)
+		}
+	}
+	p := w.dnsmasq(names[0], "10.0.0.9")
+	pid := w.pid(p.Name)
+	if w.equal(p) {
+		t.Fatal("what it has not loaded is seen as equal")
+	}
+	must(t, w.make(p))
+	w.until("the new answer is given", func() bool { return w.ask(names[0]) == "10.0.0.9" })
+	if w.pid(p.Name) != pid || !w.equal(p) {
+		t.Errorf("pid %d, was %d; seen as %v", w.pid(p.Name), pid, w.observe(p))
+	}
+	if got := w.ask(names[1]); got != "10.0.0.2" {
+		t.Errorf("the neighbour answers %s", got)
+	}
+
+	must(t, os.WriteFile(filepath.Join(w.host.RunDir, "files", names[0], "conf"), []byte("no-such-option\n"), 0o644))
+	p.Start++
+	if err := w.make(p); err == nil || !strings.Contains(err.Error(), "bad option at line 1") {
+		t.Errorf("a broken configuration gives %v", err)
+	}
+	if w.pid(p.Name) != pid || w.ask(names[0]) != "10.0.0.9" {
+		t.Error("it does not serve any more")
+	}
+
+	second := w.dnsmasq(names[1], "10.0.0.2")
+	second.Name = "second"
+	if err := w.make(second); err == nil || !strings.Contains(err.Error(), "Address already in use") {
+		t.Errorf("two on one port: %v", err)
+	}
+}
+
+// A process that outlived its namespace is no part of the one that bears the
+// name now.
+func TestNamespaceMadeAnew(t *testing.T) {
+	w := newWorld(t)
+	ns := spaces(t, w, 1)[0]
+	p := sleeper("a")
+	p.NS = ns
+	must(t, w.make(p))
+	if !w.equal(p) {
+		t.Fatalf("seen as %v", w.observe(p))
+	}
+	for _, verb := range []string{"del", "add"} {
+		_, err := w.host.Run(context.Background(), "", nil, "ip", "netns", verb, ns)
+		must(t, err)
+	}
+	if w.equal(p) {
+		t.Error("it is seen in a namespace where it is not")
+	}
+	pid := w.pid("a")
+	must(t, w.make(p))
+	if w.pid("a") == pid || !w.equal(p) {
+		t.Errorf("seen as %v", w.observe(p))
+	}
+}
+
+// Bring-up of 50 daemons, one look at them, and their end.
+func BenchmarkDnsmasq(b *testing.B) {
+	w := newWorld(b)
+	names := spaces(b, w, 50)
+	d := New(w.host)
+	var up, down []*plan.Step
+	scope := driver.Scope{Desired: resource.Set{}}
+	for i, ns := range names {
+		p := w.dnsmasq(ns, "10.0.0.1")
+		up, down = append(up, step(i, p, false)), append(down, step(i, p, true))
+		scope.Desired.Put(resource.Entry{State: p})
+	}
+	do := func(unit string, steps []*plan.Step) {
+		begin := time.Now()
+		for _, err := range d.Do(context.Background(), steps) {
+			must(b, err)
+		}
+		b.ReportMetric(float64(time.Since(begin).Milliseconds()), unit)
+	}
+	for b.Loop() {
+		do("start-ms", up)
+		begin := time.Now()
+		_, err := d.Observe(context.Background(), scope)
+		must(b, err)
+		b.ReportMetric(float64(time.Since(begin).Milliseconds()), "observe-ms")
+		do("stop-ms", down)
+	}
+}

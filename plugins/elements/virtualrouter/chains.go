@@ -1,0 +1,304 @@
+package virtualrouter
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/resource"
+	"weft.dev/schema"
+)
+
+// inlineSources is how many CIDRs stand in rules of their own; more become a
+// set, which the kernel looks up in one step.
+const inlineSources = 4
+
+var established = []string{"ESTABLISHED", "RELATED"}
+
+type match = resource.Match
+
+func rule(name string, m match, target string, origin ...schema.Pos) resource.Rule {
+	r := resource.Rule{Name: name, Match: m, Do: resource.Verdict{Target: target}}
+	if len(origin) > 0 {
+		r.Origin = origin[0]
+	}
+	return r
+}
+
+func jump(name string, m match, chain string) resource.Rule {
+	return resource.Rule{Name: name, Match: m, Do: resource.Verdict{Jump: chain}}
+}
+
+func (r *router) chain(table, name, policy string, rules []resource.Rule, origin ...schema.Pos) {
+	r.ask(resource.Chain{NS: r.r.NS, Family: 4, Table: table, Name: name, Policy: policy, Rules: rules}, origin...)
+}
+
+// chains asks for the packet filter: the layout of CloudStack's router
+// (reference 5.5 to 5.7), whole chains at a time.
+func (r *router) chains() {
+	r.chain("filter", "INPUT", "DROP", r.input())
+	r.chain("filter", "FORWARD", "DROP", r.forward())
+	if !r.r.Public() {
+		return
+	}
+	r.chain("filter", "EGRESS", "", r.egress())
+	r.chain("mangle", "FORWARD", "ACCEPT", []resource.Rule{
+		rule("mss", match{Proto: "tcp", SYN: true}, "CLAMPMSS"),
+	})
+	r.firewall()
+	r.nat()
+}
+
+func (r *router) input() []resource.Rule {
+	out := []resource.Rule{
+		rule("established", match{CT: established}, "ACCEPT"),
+		rule("loopback", match{In: "lo"}, "ACCEPT"),
+		rule("icmp", match{Proto: "icmp"}, "ACCEPT"),
+	}
+	port := func(name, proto string, p uint16, src netip.Prefix) {
+		out = append(out, rule(name, match{
+			In: model.GuestLink, Proto: proto, Src: src, DstPorts: []schema.PortRange{{From: p, To: p}},
+		}, "ACCEPT"))
+	}
+	if provides(r.services.Dhcp) {
+		port("dhcp", "udp", 67, netip.Prefix{})
+	}
+	if provides(r.services.Dns) {
+		port("dns", "udp", 53, r.n.CIDR)
+		port("dns", "tcp", 53, r.n.CIDR)
+	}
+	return out
+}
+
+func (r *router) forward() []resource.Rule {
+	out := []resource.Rule{
+		rule("invalid", match{CT: []string{"INVALID"}}, "DROP"),
+		rule("established", match{CT: established}, "ACCEPT"),
+	}
+	for _, route := range r.n.Spec.Routes {
+		out = append(out, rule("route", match{In: model.GuestLink, Out: model.GuestLink, Dst: route.CIDR.Masked()}, "ACCEPT", r.n.Doc.PosOf(route.At)))
+	}
+	if !r.r.Public() {
+		return out
+	}
+	for _, src := range r.sources() {
+		out = append(out, jump("egress", match{In: model.GuestLink, Out: model.PublicLink, Src: src}, "EGRESS"))
+	}
+	return append(out,
+		rule("inbound", match{In: model.PublicLink, Out: model.GuestLink, CT: []string{"DNAT"}}, "ACCEPT"),
+		rule("hairpin", match{In: model.GuestLink, Out: model.GuestLink, CT: []string{"DNAT"}}, "ACCEPT"))
+}
+
+// sources lists who may leave through the public leg at all: those that NAT
+// gives a public source.
+func (r *router) sources() []netip.Prefix {
+	if r.r.SourceNAT.IsValid() {
+		out := []netip.Prefix{r.n.CIDR}
+		for _, route := range r.n.Spec.Routes {
+			out = append(out, route.CIDR.Masked())
+		}
+		return out
+	}
+	var out []netip.Prefix
+	for _, ip := range r.n.IPs {
+		if ip.StaticNAT != nil {
+			out = append(out, host(ip.StaticNAT.IP))
+		}
+	}
+	return out
+}
+
+func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// egress: the exceptions in any order (all have the action opposite to the
+// default), then the default.
+func (r *router) egress() []resource.Rule {
+	var out []resource.Rule
+	for i := range r.n.Spec.Egress {
+		e := &r.n.Spec.Egress[i]
+		at := r.n.Doc.PosOf(e.At)
+		m := match{DstPorts: e.Ports}
+		if e.Protocol != "all" {
+			m.Proto = e.Protocol
+		}
+		m.ICMPType, m.ICMPCode = plusOne(e.ICMPType), plusOne(e.ICMPCode)
+		target := "DROP"
+		if e.Action == "Allow" {
+			target = "ACCEPT"
+		}
+		for _, m := range r.ends(m, "e", e.Name, e.Sources, e.Destinations, at) {
+			out = append(out, rule(e.Name, m, target, at))
+		}
+	}
+	last := "DROP"
+	if r.n.Offering.Spec.EgressDefaultPolicy == "Allow" {
+		last = "ACCEPT"
+	}
+	return append(out, rule("default", match{}, last))
+}
+
+func plusOne(p *int) int {
+	if p == nil {
+		return 0
+	}
+	return *p + 1
+}
+
+// firewall asks for the chains that decide what reaches a public address,
+// before any translation: default deny.
+func (r *router) firewall() {
+	var jumps []resource.Rule
+	for _, a := range r.addresses() {
+		name := "FW_" + a.addr.String()
+		jumps = append(jumps, jump(a.addr.String(), match{In: model.PublicLink, Dst: host(a.addr)}, name))
+		r.chain("mangle", name, "", r.ingress(a.addr), a.origin)
+	}
+	// Nothing else is for this router, whatever the wire brings.
+	jumps = append(jumps, rule("elsewhere", match{In: model.PublicLink}, "DROP"))
+	r.chain("mangle", "PREROUTING", "ACCEPT", jumps)
+}
+
+func (r *router) ingress(addr netip.Addr) []resource.Rule {
+	out := []resource.Rule{rule("established", match{CT: established}, "ACCEPT")}
+	i := slices.IndexFunc(r.n.IPs, func(ip *model.PublicIP) bool { return ip.Addr == addr })
+	if i >= 0 {
+		ip := r.n.IPs[i]
+		for j := range ip.Spec.Firewall {
+			f := &ip.Spec.Firewall[j]
+			at := ip.Doc.PosOf(f.At)
+			m := match{Proto: f.Protocol, DstPorts: f.Ports, ICMPType: plusOne(f.ICMPType), ICMPCode: plusOne(f.ICMPCode)}
+			for _, m := range r.ends(m, "f", ip.ID.Name+"/"+f.Name, f.Sources, nil, at) {
+				out = append(out, rule(f.Name, m, "ACCEPT", at))
+			}
+		}
+	}
+	return append(out, rule("default", match{}, "DROP"))
+}
+
+// nat asks for static NAT and port forwarding (from outside and, as a hairpin,
+// from inside), and for the source address of what leaves. Static NAT comes
+// before source NAT.
+func (r *router) nat() {
+	var pre, static []resource.Rule
+	for _, ip := range r.n.IPs {
+		if ip.StaticNAT != nil {
+			at := ip.Doc.PosOf(ip.Spec.StaticNat.At)
+			pre = append(pre, resource.Rule{
+				Name: "static-nat", Match: match{Dst: host(ip.Addr)},
+				Do: resource.Verdict{Target: "DNAT", To: ip.StaticNAT.IP}, Origin: at,
+			})
+			static = append(static, resource.Rule{
+				Name: "static-nat", Match: match{Src: host(ip.StaticNAT.IP), Out: model.PublicLink},
+				Do: resource.Verdict{Target: "SNAT", To: ip.Addr}, Origin: at,
+			})
+		}
+		for _, f := range ip.Forwards {
+			pre = append(pre, r.portForward(ip, f)...)
+		}
+	}
+	post := append(static, r.sourceNAT()...)
+	post = append(post, resource.Rule{
+		Name: "hairpin", Match: match{Src: r.n.CIDR, Dst: r.n.CIDR, Out: model.GuestLink, CT: []string{"DNAT"}},
+		Do: resource.Verdict{Target: "SNAT", To: r.n.Gateway},
+	})
+	r.chain("nat", "PREROUTING", "ACCEPT", pre)
+	r.chain("nat", "POSTROUTING", "ACCEPT", post)
+}
+
+func (r *router) portForward(ip *model.PublicIP, f model.Forward) []resource.Rule {
+	var out []resource.Rule
+	at := ip.Doc.PosOf(f.Spec.At)
+	for i, pair := range f.Spec.Pairs() {
+		do := resource.Verdict{Target: "DNAT", To: f.NIC.IP}
+		if pair.Private != pair.Public {
+			do.Ports = pair.Private
+			if pair.Public.Len() > 1 {
+				do.Base = pair.Public.From
+			}
+		}
+		m := match{Dst: host(ip.Addr), Proto: f.Spec.Protocol, DstPorts: []schema.PortRange{pair.Public}}
+		set := ip.ID.Name + "/" + f.Spec.Name
+		for _, m := range r.ends(m, "p"+strconv.Itoa(i), set, f.Spec.Sources, nil, at) {
+			out = append(out, resource.Rule{Name: f.Spec.Name, Match: m, Do: do, Origin: at})
+		}
+	}
+	return out
+}
+
+func (r *router) sourceNAT() []resource.Rule {
+	if !r.r.SourceNAT.IsValid() {
+		return nil
+	}
+	var out []resource.Rule
+	for _, src := range r.sources() {
+		out = append(out, resource.Rule{
+			Name: "source-nat", Match: match{Src: src, Out: model.PublicLink},
+			Do: resource.Verdict{Target: "SNAT", To: r.r.SourceNAT},
+		})
+	}
+	return out
+}
+
+// ends multiplies m by the sources and destinations that a rule names: each in
+// a match of its own, or all in a set where they are many. What names IPv6
+// only matches nothing here.
+func (r *router) ends(m match, kind, name string, sources, destinations []netip.Prefix, at schema.Pos) []match {
+	src, srcSet, none := r.end(kind+"s", name, sources, at)
+	dst, dstSet, noneToo := r.end(kind+"d", name, destinations, at)
+	if none || noneToo {
+		return nil
+	}
+	m.SrcSet, m.DstSet = srcSet, dstSet
+	var out []match
+	for _, s := range src {
+		for _, d := range dst {
+			m.Src, m.Dst = s, cmpPrefix(d, m.Dst)
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// cmpPrefix prefers what the rule names to what the match had.
+func cmpPrefix(named, had netip.Prefix) netip.Prefix {
+	if named.IsValid() {
+		return named
+	}
+	return had
+}
+
+// end returns the prefixes to match one by one (the zero one matches all), or
+// the set that holds them; none when CIDRs are named but no IPv4 one.
+func (r *router) end(kind, name string, cidrs []netip.Prefix, at schema.Pos) (one []netip.Prefix, set string, none bool) {
+	any4 := []netip.Prefix{{}}
+	if len(cidrs) == 0 {
+		return any4, "", false
+	}
+	var list []netip.Prefix
+	for _, c := range cidrs {
+		if c.Addr().Is4() {
+			list = append(list, c.Masked())
+		}
+	}
+	slices.SortFunc(list, comparePrefix)
+	list = slices.Compact(list)
+	switch {
+	case len(list) == 0:
+		return nil, "", true
+	case slices.Contains(list, netip.PrefixFrom(netip.IPv4Unspecified(), 0)):
+		return any4, "", false
+	case len(list) <= inlineSources:
+		return list, "", false
+	}
+	s := resource.AddrSet{NS: r.r.NS, Name: resource.Short(31, kind, name), Family: 4, Members: list}
+	r.ask(s, at)
+	return any4, s.Name, false
+}
+
+func comparePrefix(a, b netip.Prefix) int {
+	if c := a.Addr().Compare(b.Addr()); c != 0 {
+		return c
+	}
+	return a.Bits() - b.Bits()
+}

@@ -1,0 +1,151 @@
+package ovs
+
+import (
+	"net/netip"
+	"slices"
+
+	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/plugin"
+	"weft.dev/reconcile/plugin/pipeline"
+	"weft.dev/reconcile/resource"
+	"weft.dev/schema"
+)
+
+// Switch designs what the networks of a host share on Open vSwitch.
+type Switch struct{}
+
+// Name implements plugin.Switch.
+func (Switch) Name() string { return "OpenVSwitch" }
+
+// DesignHost implements plugin.Switch: the integration bridge and its fixed
+// rules, the host's label bridges, patches to those that a network needs, one
+// tunnel port per encapsulation and remote host, and the shared segments.
+func (Switch) DesignHost(h *model.Host, needs *plugin.Needs, out *plugin.Draft) {
+	d := hostDraft{host: h, out: out}
+	out.Ask(h.Name, resource.Bridge{
+		Name: resource.IntegrationBridge, Datapath: datapath(h), FailMode: "secure",
+	})
+	rules := pipeline.Host()
+	for i := range h.Spec.Bridges {
+		d.bridge(&h.Spec.Bridges[i], needs)
+	}
+	for _, label := range needs.Labels {
+		rules = append(rules, d.patch(label)...)
+	}
+	for _, t := range needs.Tunnels {
+		rules = append(rules, d.tunnel(t))
+	}
+	out.Flow(h.Name, d.made, append(rules, d.segments(needs.Segments)...)...)
+}
+
+// datapath is what h's bridges are made with.
+func datapath(h *model.Host) string {
+	if h.Facts.Datapath != "" {
+		return h.Facts.Datapath
+	}
+	return h.Spec.OVS.Datapath
+}
+
+type hostDraft struct {
+	host *model.Host
+	out  *plugin.Draft
+	made []resource.ID
+}
+
+func (d *hostDraft) bridge(b *schema.HostBridge, needs *plugin.Needs) {
+	at := d.host.Doc.PosOf(b.At)
+	if b.Manage == "Use" {
+		d.out.Ask(d.host.Name, resource.Bridge{Name: b.Name, Datapath: datapath(d.host), FailMode: "standalone", Existing: true}, at)
+		return
+	}
+	d.out.Ask(d.host.Name, resource.Bridge{
+		Name: b.Name, Datapath: datapath(d.host), FailMode: "standalone", Adopt: true, MTU: needs.MTU(b.Name),
+	}, at)
+	for _, up := range b.Uplinks {
+		link := resource.Link{Name: up, Up: true}
+		id := link.ID()
+		d.out.Ask(d.host.Name, link, at)
+		d.out.Ask(d.host.Name, resource.Port{Bridge: b.Name, Name: up, Uplink: true, Link: &id}, at)
+	}
+	d.out.Ask(d.host.Name, resource.Link{Name: b.Name, Of: b.Name, Up: true}, at)
+	d.address(b, at)
+}
+
+func (d *hostDraft) address(b *schema.HostBridge, at schema.Pos) {
+	if !b.Address.IsValid() {
+		return
+	}
+	addr := resource.Addr{Link: b.Name, Prefix: b.Address}
+	id := addr.ID()
+	d.out.Ask(d.host.Name, addr, at)
+	if b.Gateway.IsValid() {
+		d.out.Ask(d.host.Name, resource.Route{
+			Dst: netip.PrefixFrom(unspecified(b.Gateway), 0), Via: b.Gateway, Dev: b.Name, From: &id,
+		}, at)
+	}
+	for _, r := range b.Routes {
+		d.out.Ask(d.host.Name, resource.Route{Dst: r.CIDR.Masked(), Via: r.Via, Dev: b.Name, From: &id}, d.host.Doc.PosOf(r.At))
+	}
+}
+
+func unspecified(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
+func (d *hostDraft) patch(label string) []resource.Flow {
+	at := d.host.Doc.Pos
+	if b := d.host.Bridge(label); b != nil {
+		at = d.host.Doc.PosOf(b.At)
+	}
+	near := resource.Port{Bridge: resource.IntegrationBridge, Name: pipeline.PatchName(label), Type: "patch", Peer: pipeline.PatchPeer(label)}
+	far := resource.Port{Bridge: label, Name: pipeline.PatchPeer(label), Type: "patch", Peer: pipeline.PatchName(label)}
+	d.out.Ask(d.host.Name, near, at)
+	d.out.Ask(d.host.Name, far, at)
+	d.made = append(d.made, near.ID())
+	return pipeline.Wire(d.host.Zone, label)
+}
+
+func (d *hostDraft) tunnel(t plugin.TunnelNeed) resource.Flow {
+	name := pipeline.TunnelName(t.Type, t.DstPort, t.Remote)
+	tun := resource.Tunnel{
+		Bridge: resource.IntegrationBridge, Name: name, Type: t.Type,
+		Local: d.host.TunnelIP, Remote: t.Remote, DstPort: t.DstPort, Endpoint: d.endpoint(),
+	}
+	d.out.Ask(d.host.Name, tun)
+	d.made = append(d.made, tun.ID())
+	return pipeline.Tunnel(t.Type, t.DstPort, resource.PortSym(name))
+}
+
+// endpoint is the address below the tunnels where weft sets it.
+func (d *hostDraft) endpoint() *resource.ID {
+	for _, b := range d.host.Spec.Bridges {
+		if b.Manage != "Use" && b.Address.IsValid() && b.Address.Addr() == d.host.TunnelIP {
+			id := resource.AddrID("", b.Name, b.Address)
+			return &id
+		}
+	}
+	return nil
+}
+
+// segments returns the rules of the broadcast domains that several owners
+// have ports in. Needs are sorted, so that equal segments are neighbours.
+func (d *hostDraft) segments(needs []plugin.SegmentNeed) []resource.Flow {
+	var out []resource.Flow
+	for len(needs) > 0 {
+		seg := needs[0].Segment
+		n := slices.IndexFunc(needs, func(s plugin.SegmentNeed) bool { return s.Segment != seg })
+		if n < 0 {
+			n = len(needs)
+		}
+		ports := make([]string, n)
+		for i, s := range needs[:n] {
+			ports[i] = s.Port
+		}
+		out = append(out, pipeline.Segment(seg, ports, nil)...)
+		needs = needs[n:]
+	}
+	return out
+}

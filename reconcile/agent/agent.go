@@ -1,0 +1,251 @@
+// Package agent is the daemon of a host: it follows a repository, has each
+// revision compiled, lets the engine make the host so and keep it so, and says
+// how things stand.
+//
+// In go a Source of trees, a Compiler and an Engine; out come a status, a unix
+// socket for the command line, and metrics. It belongs to the shell; cmd wires
+// it.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weft.dev/reconcile/driver"
+	"weft.dev/reconcile/engine"
+	"weft.dev/reconcile/host"
+	"weft.dev/reconcile/resource"
+	"weft.dev/reconcile/source"
+	"weft.dev/reconcile/status"
+	"weft.dev/schema"
+)
+
+// A Source is a repository that is followed; *source.Repo is one.
+type Source interface {
+	String() string
+	Fetch(ctx context.Context) (source.Revision, error)
+	Last() (source.Revision, bool)
+	Tree(rev source.Revision) (source.Tree, error)
+	Watch(ctx context.Context) (<-chan struct{}, error)
+}
+
+// A Compiler turns a tree into the intent of this host. It is asked for one
+// tree at a time. An error says that the tree could not be read; what is wrong
+// with documents are diagnostics, and their owners are held by the intent.
+type Compiler interface {
+	Compile(ctx context.Context, tree source.Tree) (*Compiled, error)
+}
+
+// Compiled is what a tree asks of this host.
+type Compiled struct {
+	Intent *resource.Intent
+	Lock   string // digest of the lock file
+	Diags  schema.Diags
+}
+
+// Config is what an Agent is made of. Zero durations are the defaults.
+type Config struct {
+	Host     *host.Host
+	Version  string
+	Source   Source
+	Compiler Compiler
+	Engine   *engine.Engine
+	Metrics  *Metrics // nil: none are kept
+	Log      *slog.Logger
+	// Listen is the address of metrics and health, "" for none.
+	Listen string
+
+	Full     time.Duration // between looks at everything; 60 s
+	Debounce time.Duration // between a driver's news and the look; 50 ms
+	Patience time.Duration // for the first word of the repository, before the stored intent serves; 10 s
+	Limit    time.Duration // of one pass; 10 min
+}
+
+func (c *Config) fill() {
+	for d, value := range map[*time.Duration]time.Duration{
+		&c.Full: time.Minute, &c.Debounce: 50 * time.Millisecond, &c.Patience: 10 * time.Second, &c.Limit: 10 * time.Minute,
+	} {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// An Agent is one run of the daemon. Make one with New and call Run once.
+type Agent struct {
+	Config
+	saved    *saved
+	commands chan func()
+	news     chan news // from the follower
+	refetch  chan struct{}
+	stirred  chan struct{} // due has become more
+	ready    chan struct{} // closed after the first look at everything
+
+	fetches atomic.Int64 // begun so far
+	beat    atomic.Int64 // when the loop was seen alive, in Unix seconds
+
+	mu     sync.Mutex
+	status *status.Status
+	due    map[resource.Kind]bool // to be looked at, as drivers say
+
+	// What follows belongs to the loop.
+	compiled *Compiled // in force; nil before there is one
+	revision source.Revision
+	trouble  trouble
+	result   *engine.Result // of the last pass with an intent
+	drift    driftLog
+	waiters  []waiter
+	force    bool // the next pass tries what would have to wait
+	consent  bool // the next pass may remove much
+	logged   string
+}
+
+// New prepares an agent; it touches nothing yet.
+func New(c Config) *Agent {
+	c.fill()
+	now := time.Now()
+	a := &Agent{
+		Config: c, saved: openSaved(c.Host), commands: make(chan func()), news: make(chan news),
+		refetch: make(chan struct{}, 1), stirred: make(chan struct{}, 1), ready: make(chan struct{}),
+	}
+	a.status = &status.Status{
+		FormatVersion: status.FormatVersion, Host: c.Host.Name, Instance: c.Host.Instance, Version: c.Version,
+		Started: now, Repository: c.Source.String(), LastAppliedRevision: c.Engine.Verified().Revision,
+	}
+	for _, typ := range []string{status.Ready, status.Reconciling, status.Stalled, status.Drifted, status.Suspended} {
+		a.status.Set(status.Condition{Type: typ, True: typ == status.Reconciling, Reason: "Starting"}, now)
+	}
+	return a
+}
+
+// Status returns a copy of how things stand.
+func (a *Agent) Status() *status.Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := a.status.Clone()
+	out.Time = time.Now()
+	return out
+}
+
+// Run works until ctx ends. It leaves the host's networks as they are. The
+// error says why it could not start, or a listener failed.
+func (a *Agent) Run(ctx context.Context) error {
+	release, err := a.saved.lock()
+	if err != nil {
+		return err
+	}
+	defer release()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	closeAPI, err := a.listen()
+	if err != nil {
+		return err
+	}
+	defer closeAPI()
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { a.follow(ctx) })
+	for _, d := range a.Engine.Drivers() {
+		running.Go(func() { a.watch(ctx, d) })
+	}
+	a.loop(ctx)
+	notify("STOPPING=1")
+	return nil
+}
+
+// watch passes on what a driver notices, and starts its watch again if that
+// fails.
+func (a *Agent) watch(ctx context.Context, d driver.Driver) {
+	pause := time.Second
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := d.Watch(ctx, func(s driver.Scope) {
+			kinds := s.Kinds
+			if len(kinds) == 0 {
+				kinds = d.Kinds()
+			}
+			a.stir(kinds)
+		})
+		if err == nil || ctx.Err() != nil {
+			return // it cannot watch, or need not any more
+		}
+		a.Log.Warn("watch failed; starting it again", "kind", d.Kinds()[0], "error", err)
+		if time.Since(began) > time.Minute {
+			pause = time.Second
+		}
+		if !sleep(ctx, pause) {
+			return
+		}
+		pause = min(2*pause, 30*time.Second)
+	}
+}
+
+// stir has the loop look at kinds soon. It does not block.
+func (a *Agent) stir(kinds []resource.Kind) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.due == nil {
+		a.due = map[resource.Kind]bool{}
+	}
+	for _, k := range kinds {
+		a.due[k] = true
+	}
+	select {
+	case a.stirred <- struct{}{}:
+	default: // it knows
+	}
+}
+
+// takeDue returns what is to be looked at and forgets it.
+func (a *Agent) takeDue() []resource.Kind {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := slices.Sorted(maps.Keys(a.due))
+	a.due = nil
+	return out
+}
+
+// sleep waits for d; false if ctx ended before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// A bug is a panic that was recovered.
+type bug struct{ what any }
+
+// Error implements error.
+func (b bug) Error() string { return fmt.Sprintf("bug in weft: %v", b.what) }
+
+// recovering runs f and turns a panic into an error. Only the two loops use it.
+func (a *Agent) recovering(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = bug{p}
+			a.Log.Error("panic", "what", fmt.Sprint(p), "stack", stack())
+		}
+	}()
+	return f()
+}
+
+func isBug(err error) bool {
+	var b bug
+	return errors.As(err, &b)
+}

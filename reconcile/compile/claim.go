@@ -1,0 +1,271 @@
+package compile
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
+
+	"weft.dev/reconcile/alloc"
+	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/resource"
+	"weft.dev/schema"
+)
+
+// claimKey is a number in what it must be unique in.
+type claimKey struct {
+	space string
+	value [16]byte
+}
+
+// A claim is a number that a unit uses. Only demand or nic is set.
+type claim struct {
+	key    claimKey
+	unit   *unit
+	demand *model.Demand
+	nic    *model.NIC
+	host   string // of an interface
+}
+
+func (c *claim) pos() schema.Pos {
+	if c.nic != nil {
+		return c.nic.Pos
+	}
+	return c.demand.Pos
+}
+
+func (c *claim) owner() string {
+	if c.nic != nil {
+		return "nic/" + c.nic.ID
+	}
+	return c.demand.Owner
+}
+
+// claim lists what u claims in the tree: VLAN ids and keys, MACs, public
+// addresses, and the names of interfaces on hosts. Guests' addresses are unique
+// in their network, which the model sees to.
+func (w *worker) claim(u *unit) {
+	u.claims = make([]claim, 0, len(u.demands)/2+4)
+	for i := range u.demands {
+		d := &u.demands[i]
+		if d.Field == model.FieldIP || d.Field == model.FieldGuestIP || d.Field == model.FieldHost {
+			continue
+		}
+		value := d.Fixed
+		if value == "" {
+			value = w.lock.Number(d.Owner, d.Field)
+		}
+		if value != "" {
+			u.claims = append(u.claims, claim{key: claimKey{d.Pool.Space(), packed(d.Field, value)}, unit: u, demand: d})
+		}
+	}
+	if u.net == nil {
+		return
+	}
+	for _, n := range u.net.NICs {
+		if n.Interface == "" {
+			continue
+		}
+		for _, h := range n.Hosts {
+			var key claimKey
+			key.space = "interface on " + h
+			copy(key.value[:], n.Interface)
+			u.claims = append(u.claims, claim{key: key, unit: u, nic: n, host: h})
+		}
+	}
+}
+
+// packed is a value in 16 bytes, equal exactly for equal numbers.
+func packed(field, value string) (out [16]byte) {
+	switch field {
+	case model.FieldMAC, model.FieldGuestMAC, model.FieldPublicMAC:
+		for i := 0; i < len(out) && 3*i+1 < len(value); i++ {
+			out[i] = nibble(value[3*i])<<4 | nibble(value[3*i+1])
+		}
+	case model.FieldAddress, model.FieldSourceNAT:
+		if ip, err := netip.ParseAddr(value); err == nil {
+			return ip.As16()
+		}
+	default:
+		copy(out[:], value)
+	}
+	return out
+}
+
+func nibble(c byte) byte {
+	if c >= 'a' {
+		return c - 'a' + 10
+	}
+	return c - '0'
+}
+
+// claims index what units claim, with add and remove.
+type claims struct {
+	one  map[claimKey]*claim
+	more map[claimKey][]*claim // all of those that have several
+}
+
+func newClaims() claims {
+	return claims{one: map[claimKey]*claim{}, more: map[claimKey][]*claim{}}
+}
+
+func (x *claims) add(u *unit) {
+	for i := range u.claims {
+		c := &u.claims[i]
+		first, ok := x.one[c.key]
+		if !ok {
+			x.one[c.key] = c
+			continue
+		}
+		if x.more[c.key] == nil {
+			x.more[c.key] = []*claim{first}
+		}
+		x.more[c.key] = append(x.more[c.key], c)
+	}
+}
+
+func (x *claims) remove(u *unit) {
+	for i := range u.claims {
+		c := &u.claims[i]
+		rest := slices.DeleteFunc(x.more[c.key], func(o *claim) bool { return o == c })
+		switch {
+		case len(rest) > 1:
+			x.more[c.key], x.one[c.key] = rest, rest[0]
+		case len(rest) == 1:
+			x.one[c.key] = rest[0]
+			delete(x.more, c.key)
+		case x.one[c.key] == c:
+			delete(x.one, c.key)
+		}
+	}
+}
+
+// judge reports numbers that several units claim, and holds those units: which
+// one is right is not known. Numbers of the lock are reported by alloc.Check.
+func (x *claims) judge(ds *schema.Diags, hold func(*unit, string)) {
+	keys := slices.SortedFunc(maps.Keys(x.more), func(a, b claimKey) int {
+		return cmp.Or(cmp.Compare(a.space, b.space), slices.Compare(a.value[:], b.value[:]))
+	})
+	for _, k := range keys {
+		list := slices.SortedFunc(slices.Values(x.more[k]), func(a, b *claim) int {
+			return cmp.Or(cmp.Compare(a.pos().File, b.pos().File), cmp.Compare(a.pos().Line, b.pos().Line),
+				cmp.Compare(a.pos().Col, b.pos().Col), cmp.Compare(a.owner(), b.owner()))
+		})
+		for i, c := range list {
+			other := list[0]
+			if i == 0 {
+				other = list[1]
+			}
+			if c.nic != nil {
+				hold(c.unit, "interface "+c.nic.Interface+" on host "+c.host+" is also that of "+other.owner())
+			} else {
+				hold(c.unit, c.demand.Field+" of "+c.owner()+" is also that of "+other.owner())
+			}
+			if i == 0 {
+				continue
+			}
+			switch {
+			case c.nic != nil:
+				ds.Errorf(c.pos(), "interface-taken", "interface %s is used twice on host %s: by %s and %s", c.nic.Interface, c.host, other.nic.ID, c.nic.ID).
+					Offending(c.nic.Interface).See(other.pos(), "used by %s", other.nic.ID)
+			case c.demand.Fixed != "" && other.demand.Fixed != "":
+				alloc.TwoStated(ds, c.demand, other.demand)
+			}
+		}
+	}
+}
+
+// marks index what fragments hold on each host, as hashes: IDs and claims of
+// resources.
+type marks struct {
+	one  map[uint64]*unit
+	more map[uint64][]*unit
+}
+
+func newMarks() marks { return marks{one: map[uint64]*unit{}, more: map[uint64][]*unit{}} }
+
+// marker makes the marks of one host.
+type marker uint64
+
+func hostMark(host string) marker { return marker(xxhash.Sum64String(host)) }
+
+// of is the mark of something called name among those of its sort.
+func (m marker) of(sort, name string) uint64 {
+	return (uint64(m)^xxhash.Sum64String(sort))*0x9e3779b97f4a7c15 ^ xxhash.Sum64String(name)
+}
+
+// has reports whether st stands for mark.
+func (m marker) has(st resource.State, mark uint64) (what string, ok bool) {
+	id := st.ID()
+	if m.of(string(id.Kind), id.Name) == mark {
+		return id.String(), true
+	}
+	for _, c := range resource.Claims(st) {
+		if m.of("claim", c) == mark {
+			return c, true
+		}
+	}
+	return "", false
+}
+
+func (x *marks) add(u *unit) {
+	for _, m := range u.marks {
+		first, ok := x.one[m]
+		if !ok {
+			x.one[m] = u
+			continue
+		}
+		if x.more[m] == nil {
+			x.more[m] = []*unit{first}
+		}
+		x.more[m] = append(x.more[m], u)
+	}
+}
+
+func (x *marks) remove(u *unit) {
+	for _, m := range u.marks {
+		rest := x.more[m]
+		if i := slices.Index(rest, u); i >= 0 {
+			rest = slices.Delete(rest, i, i+1)
+		}
+		switch {
+		case len(rest) > 1:
+			x.more[m], x.one[m] = rest, rest[0]
+		case len(rest) == 1:
+			x.one[m] = rest[0]
+			delete(x.more, m)
+		case x.one[m] == u:
+			delete(x.one, m)
+		}
+	}
+}
+
+// judge reports what the fragments of one host both hold, and holds their owners.
+func (x *marks) judge(ds *schema.Diags, hold func(*unit, string)) {
+	for _, m := range slices.Sorted(maps.Keys(x.more)) {
+		list := slices.SortedFunc(slices.Values(x.more[m]), func(a, b *unit) int { return compareID(a.id, b.id) })
+		first, _, what := list[0].find(m)
+		for _, u := range list {
+			hold(u, "another owner has "+what+" too")
+		}
+		for _, u := range list[1:] {
+			e, _, _ := u.find(m)
+			twoClaim(ds, what, first, e)
+		}
+	}
+}
+
+// find returns the entry of u that a mark stands for, its host and what it is.
+func (u *unit) find(m uint64) (resource.Entry, string, string) {
+	for host, f := range u.fragments {
+		at := hostMark(host)
+		for _, e := range f.Entries {
+			if what, ok := at.has(e.State, m); ok {
+				return e, host, what + " on host " + host
+			}
+		}
+	}
+	return resource.Entry{Owner: u.owner, Origin: []schema.Pos{u.net.Doc.Pos}}, "", "something on a host that is not looked at"
+}

@@ -1,0 +1,141 @@
+package compile
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/plugin"
+	"weft.dev/reconcile/resource"
+	"weft.dev/schema"
+)
+
+// A host counts what units need of it and keeps what was designed for that.
+type host struct {
+	name     string
+	labels   map[string]int
+	tunnels  map[plugin.TunnelNeed]int
+	segments map[plugin.SegmentNeed]int
+	// stale: the counts changed since the needs were made; dirty: a fragment on
+	// the host changed.
+	stale, dirty bool
+
+	on     *model.Host // that the shared resources were designed for
+	zone   *model.Zone
+	shared *resource.Fragment
+	diags  schema.Diags
+	marks  []uint64
+	frags  []*resource.Fragment // of units that are not held, by owner
+}
+
+func newHost(name string) *host {
+	return &host{
+		name: name, labels: map[string]int{}, tunnels: map[plugin.TunnelNeed]int{},
+		segments: map[plugin.SegmentNeed]int{}, stale: true, dirty: true,
+	}
+}
+
+// change adds a unit's needs, or with -1 takes them away.
+func (h *host) change(n *plugin.Needs, by int) {
+	h.stale = true
+	for _, l := range n.Labels {
+		count(h.labels, l, by)
+	}
+	for _, t := range n.Tunnels {
+		count(h.tunnels, t, by)
+	}
+	for _, s := range n.Segments {
+		count(h.segments, s, by)
+	}
+}
+
+func count[K comparable](m map[K]int, k K, by int) {
+	if m[k] += by; m[k] == 0 {
+		delete(m, k)
+	}
+}
+
+// union is all that units need of the host, in order.
+func (h *host) union(z *model.Zone, on *model.Host) *plugin.Needs {
+	n := &plugin.Needs{
+		Labels:   slices.Sorted(maps.Keys(h.labels)),
+		Tunnels:  slices.SortedFunc(maps.Keys(h.tunnels), compareTunnels),
+		Segments: slices.SortedFunc(maps.Keys(h.segments), compareSegments),
+	}
+	for _, b := range on.Spec.Bridges {
+		for _, p := range z.Physical {
+			if p.Guest == b.Name || p.Public == b.Name {
+				n.MTUs = append(n.MTUs, plugin.LabelMTU{Label: b.Name, MTU: p.Spec.MTU})
+			}
+		}
+	}
+	slices.SortFunc(n.MTUs, func(a, b plugin.LabelMTU) int {
+		return cmp.Or(cmp.Compare(a.Label, b.Label), cmp.Compare(a.MTU, b.MTU))
+	})
+	n.MTUs = slices.Compact(n.MTUs)
+	return n
+}
+
+func compareTunnels(a, b plugin.TunnelNeed) int {
+	return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.DstPort, b.DstPort), a.Remote.Compare(b.Remote), cmp.Compare(a.Peer, b.Peer))
+}
+
+func compareSegments(a, b plugin.SegmentNeed) int {
+	s, t := &a.Segment, &b.Segment
+	return cmp.Or(cmp.Compare(s.Zone, t.Zone), cmp.Compare(s.Label, t.Label), cmp.Compare(s.Scheme, t.Scheme),
+		cmp.Compare(s.VNet, t.VNet), cmp.Compare(s.Port, t.Port), cmp.Compare(a.Port, b.Port), slices.Compare(a.MAC[:], b.MAC[:]))
+}
+
+// design makes the host's shared resources anew where what they follow from
+// changed. It reports whether it did.
+func (h *host) design(r *plugin.Registry, site *model.Site) bool {
+	on := site.Hosts[h.name]
+	if on == nil {
+		changed := h.on != nil
+		h.on, h.zone, h.shared, h.diags, h.marks = nil, nil, nil, nil, nil
+		return changed
+	}
+	zone := site.Zones[on.Zone]
+	if !h.stale && h.on == on && h.zone == zone {
+		return false
+	}
+	h.stale, h.on, h.zone = false, on, zone
+	owner := resource.Owner("host/" + h.name)
+	draft := plugin.NewDraft(owner, on.Doc.Pos)
+	needs := h.union(zone, on)
+	for _, sw := range r.Switches {
+		used := slices.ContainsFunc(zone.Physical, func(p *model.PhysicalNetwork) bool { return p.Spec.VSwitch == sw.Name() })
+		if used {
+			sw.DesignHost(on, needs, draft)
+		}
+	}
+	h.diags = draft.Diags
+	var entries []resource.Entry
+	entries, h.marks = once(h.name, draft.Hosts[h.name], h.marks[:0], &h.diags)
+	fresh := resource.NewFragment(owner, entries)
+	if h.shared == nil || h.shared.Print != fresh.Print {
+		h.dirty = true
+	}
+	h.shared = fresh
+	return true
+}
+
+// conflicts reports what both the host's own fragment and that of a unit hold.
+func (h *host) conflicts(units *marks, ds *schema.Diags, hold func(*unit, string)) {
+	for _, m := range h.marks {
+		u := units.one[m]
+		if u == nil {
+			continue
+		}
+		e, _, what := u.find(m)
+		own := resource.Entry{Owner: resource.Owner("host/" + h.name)}
+		for _, x := range h.shared.Entries {
+			if _, ok := hostMark(h.name).has(x.State, m); ok {
+				own = x
+			}
+		}
+		hold(u, "host/"+h.name+" has "+what+" too")
+		twoClaim(ds, what, own, e)
+	}
+}

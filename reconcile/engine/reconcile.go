@@ -1,0 +1,261 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"weft.dev/reconcile/driver"
+	"weft.dev/reconcile/plan"
+	"weft.dev/reconcile/resource"
+)
+
+// ErrStale says that the host is not what it was when a plan was made.
+var ErrStale = errors.New("the plan is stale: the host or the tree is not what it was")
+
+// Options say how to reconcile beside what for.
+type Options struct {
+	// Revision and Lock name what desired was made of.
+	Revision string
+	Lock     string
+	// Kinds limits the first look to the drivers of these kinds, as after a
+	// driver's Watch; empty looks at everything.
+	Kinds []resource.Kind
+	// Target limits the changes to these owners; empty is all.
+	Target []resource.Owner
+	// Expect is the digest of the plan that somebody agreed to; any other
+	// plan is ErrStale.
+	Expect string
+	// Consent to remove more than the limits allow.
+	Consent bool
+	// Force tries owners that would have to wait.
+	Force bool
+	// Dry plans and changes nothing.
+	Dry bool
+}
+
+// A Result is one pass.
+type Result struct {
+	Revision string
+	Began    time.Time
+	Took     time.Duration
+	// Plan is what was to be done, Left what a second look found still to be
+	// done; the same plan where nothing was.
+	Plan, Left *plan.Plan
+	// Refused is why nothing was done though there was something, or "".
+	Refused string
+	// Owners with something to do, by name.
+	Owners []Outcome
+	// Retry is when to try again what failed; zero if nothing did.
+	Retry time.Time
+	// Journal is the ID of the apply; 0 if there was none.
+	Journal int
+}
+
+// An Outcome is how one owner fared.
+type Outcome struct {
+	Owner   resource.Owner
+	Actions int
+	Drift   int // of these, repairs
+	// Failures are the steps that failed and what verification found open.
+	Failures []Failure
+	// Waits is why nothing was tried, or "".
+	Waits string
+	Retry time.Time
+}
+
+// Converged reports whether the host is all that was desired.
+func (r *Result) Converged() bool { return r.Refused == "" && r.Left != nil && r.Left.Converged() }
+
+// Reconcile makes the host what desired says, as far as it can, and verifies
+// it. It may be repeated at any time; the second call finds nothing to do. The
+// error is a *LockedError, ErrStale, that of ctx, an intent that contradicts
+// itself, or a disk that cannot be written; what could not be done on the host
+// is in the Result. Result.Plan is nil where it did not come that far.
+func (e *Engine) Reconcile(ctx context.Context, desired *resource.Intent, o Options) (*Result, error) {
+	e.pass.Lock()
+	defer e.pass.Unlock()
+	release, err := e.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	w := &pass{Engine: e, asked: desired, desired: e.Prepare(desired), options: o}
+	w.set = w.desired.Set()
+	w.result = &Result{Revision: o.Revision, Began: e.settings.Now()}
+	err = w.run(ctx)
+	w.result.Took = e.settings.Now().Sub(w.result.Began)
+	return w.result, err
+}
+
+// A pass is one call of Reconcile.
+type pass struct {
+	*Engine
+	asked, desired *resource.Intent
+	set            resource.Set
+	options        Options
+	result         *Result
+}
+
+// diff looks at the host.
+func (w *pass) diff(ctx context.Context, kinds []resource.Kind) (*plan.Plan, error) {
+	observed := w.Observe(ctx, driver.Scope{Desired: w.set, Kinds: kinds})
+	o := plan.Options{Revision: w.options.Revision, Lock: w.options.Lock, Target: w.options.Target}
+	if in := w.Verified().Intent; in != nil {
+		o.Last = w.Prepare(in)
+	}
+	return plan.Diff(w.desired, observed, o)
+}
+
+func (w *pass) run(ctx context.Context) error {
+	p, err := w.diff(ctx, w.options.Kinds)
+	if err := cmp.Or(ctx.Err(), err); err != nil {
+		return err
+	}
+	r := w.result
+	r.Plan, r.Left = p, p
+	if w.options.Expect != "" && p.Digest != w.options.Expect {
+		return ErrStale
+	}
+	if w.options.Dry || p.Frozen != "" {
+		return nil
+	}
+	limits := w.settings.Limits
+	limits.Consent = limits.Consent || w.options.Consent
+	if err := plan.Guard(p, p.Observed, limits); err != nil {
+		r.Refused = err.Error()
+		return nil
+	}
+	if p.Empty() {
+		for o := range w.backoff {
+			w.well(o)
+		}
+		return w.keep(w.asked, w.desired, p, w.options)
+	}
+	return w.apply(ctx)
+}
+
+// apply executes the plan, verifies it and writes down how it went.
+func (w *pass) apply(ctx context.Context) error {
+	r := w.result
+	held := w.held()
+	skip := func(s *plan.Step) error { return held[s.Owner()] }
+	if !slices.ContainsFunc(r.Plan.Steps, func(s *plan.Step) bool { return skip(s) == nil }) {
+		w.judge(w.Apply(ctx, r.Plan, skip)) // everything waits
+		return nil
+	}
+	rec := record(r.Plan, r.Began)
+	if err := w.journal.begin(rec); err != nil {
+		return err
+	}
+	r.Journal = rec.ID
+	errs := w.Apply(ctx, r.Plan, skip)
+	// Verified even if ctx has ended: what was done should be known.
+	left, err := w.diff(context.WithoutCancel(ctx), nil)
+	if err != nil {
+		return err
+	}
+	r.Left = left
+	w.judge(errs)
+	rec.Outcome, rec.Took = Applied, w.settings.Now().Sub(r.Began)
+	if !r.Left.Empty() {
+		rec.Outcome = Failed
+	}
+	for _, o := range r.Owners {
+		rec.Failures = append(rec.Failures, o.Failures...)
+	}
+	rec.Failures = rec.Failures[:min(len(rec.Failures), maxFailures)]
+	if err := w.journal.put(rec); err != nil {
+		return err
+	}
+	return errors.Join(w.keep(w.asked, w.desired, r.Left, w.options), ctx.Err())
+}
+
+// held are the owners that must not be tried now, and why.
+func (w *pass) held() map[resource.Owner]error {
+	out := map[resource.Owner]error{}
+	for _, s := range w.result.Plan.Steps {
+		if b := w.waiting(s.Owner(), w.desired, w.result.Began); b != nil && !w.options.Force {
+			out[s.Owner()] = b.hold(s.Owner())
+		}
+	}
+	return out
+}
+
+// judge sums up by owner how the steps ended and when to try again.
+func (w *pass) judge(errs []error) {
+	r := w.result
+	owners := map[resource.Owner]*Outcome{}
+	of := func(o resource.Owner) *Outcome {
+		if owners[o] == nil {
+			owners[o] = &Outcome{Owner: o}
+		}
+		return owners[o]
+	}
+	for _, a := range r.Plan.Actions {
+		x := of(a.Owner())
+		x.Actions++
+		if a.Drift {
+			x.Drift++
+		}
+	}
+	known := map[resource.ID]bool{}
+	for i, err := range errs {
+		s := r.Plan.Steps[i]
+		x := of(s.Owner())
+		switch {
+		case err == nil:
+		case errors.Is(err, plan.ErrSkipped):
+			x.Waits = cmp.Or(x.Waits, err.Error())
+			known[s.ID()] = true
+		case !known[s.ID()]:
+			x.Failures = append(x.Failures, Failure{s.ID(), s.Owner(), err.Error()})
+			known[s.ID()] = true
+		}
+	}
+	for _, a := range r.Left.Actions {
+		if !known[a.ID] {
+			x := of(a.Owner())
+			x.Failures = append(x.Failures, Failure{a.ID, a.Owner(), unverified(a)})
+		}
+	}
+	for _, o := range slices.Sorted(maps.Keys(owners)) {
+		w.schedule(owners[o])
+		r.Owners = append(r.Owners, *owners[o])
+	}
+}
+
+// unverified says what a second look found though the step succeeded.
+func unverified(a *plan.Action) string {
+	out := "it is not as it should be after all was done"
+	for _, c := range a.Changes {
+		if c.Lines {
+			return out + ": " + c.Field + " differs"
+		}
+		return fmt.Sprintf("%s: %s is %q, not %q", out, c.Field, c.From, c.To)
+	}
+	return out
+}
+
+// schedule says when an owner is tried again.
+func (w *pass) schedule(x *Outcome) {
+	switch {
+	case len(x.Failures) > 0:
+		x.Retry = w.failed(x.Owner, w.desired, x.Failures[0].ID.String()+": "+x.Failures[0].Error)
+	case x.Waits != "":
+		if b := w.waiting(x.Owner, w.desired, w.result.Began); b != nil {
+			x.Retry = b.until
+		}
+	case x.Drift > 0:
+		w.healed(x.Owner, w.desired)
+	default:
+		w.well(x.Owner)
+	}
+	if !x.Retry.IsZero() && (w.result.Retry.IsZero() || x.Retry.Before(w.result.Retry)) {
+		w.result.Retry = x.Retry
+	}
+}

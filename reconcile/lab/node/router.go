@@ -1,0 +1,47 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+
+	"weft.dev/reconcile/host"
+	"weft.dev/reconcile/lab/link"
+)
+
+// Router returns the named network namespace of the active router ACCOUNT/NETWORK-OR-VPC on this host, or "". Between the
+// two may stand network/ or vpc/. A router is found by weft's mark on its namespace.
+func (n *Node) Router(name string, netns *string) error {
+	const dir = "/run/netns"
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("list namespaces: %w", err)
+	}
+	for _, e := range entries {
+		var mark string
+		err := link.Within(dir+"/"+e.Name(), func() error {
+			lo, err := netlink.LinkByName("lo")
+			if err == nil {
+				mark = lo.Attrs().Alias
+			}
+			return err
+		})
+		if err == nil && routerOf(mark, name) {
+			*netns = e.Name()
+			return nil
+		}
+	}
+	return nil
+}
+
+// routerOf says whether the mark on lo of a namespace is that of a router, whose owner is the network or VPC, of that name.
+func routerOf(mark, name string) bool {
+	_, owner, ours := host.ReadAlias(mark)
+	kind, of, _ := strings.Cut(owner, "/")
+	account, last, _ := strings.Cut(of, "/")
+	return ours && (kind == "network" || kind == "vpc") && (name == of || name == account+"/"+kind+"/"+last)
+}

@@ -1,0 +1,88 @@
+package model
+
+import "weft.dev/schema"
+
+// The built-in offerings, by CloudStack's names: those of its guest offerings
+// whose guest type and provider weft has. No document can have such a name: names
+// are in lower case.
+const (
+	OfferingSourceNat = "DefaultIsolatedNetworkOfferingWithSourceNatService"
+	OfferingIsolated  = "DefaultIsolatedNetworkOffering"
+)
+
+// builtins are shared by all sites, so that their pointers never change.
+// CloudStack's egress default of a fresh installation varies by version; ours
+// is Deny everywhere.
+var builtins = func() map[string]*Offering {
+	by := func() *schema.Service { return &schema.Service{Provider: providerRouter} }
+	common := schema.NetworkOffering{
+		GuestType: "Isolated", EgressDefaultPolicy: "Deny", NetworkRate: 200, ConserveMode: true,
+		InternetProtocol: "IPv4", NetworkMode: "Natted", RoutingMode: "Static", ConcurrentConnections: 4096, State: "Enabled",
+	}
+	nat, plain := common, common
+	nat.Services = schema.Services{
+		Dhcp: by(), Dns: by(), Firewall: by(), Gateway: by(), StaticNat: by(), PortForwarding: by(),
+		SourceNat: &schema.SourceNatService{Provider: providerRouter, SourceNatType: "perAccount"},
+	}
+	plain.Services = schema.Services{Dhcp: by(), Dns: by()}
+	plain.SpecifyVLAN = true
+	return map[string]*Offering{
+		OfferingSourceNat: {Name: OfferingSourceNat, Spec: &nat},
+		OfferingIsolated:  {Name: OfferingIsolated, Spec: &plain},
+	}
+}()
+
+const providerRouter = "VirtualRouter"
+
+// A service is one entry of an offering's services.
+type service struct {
+	Name     string
+	Provider string
+	At       schema.Pos32
+}
+
+// services lists what o offers, in the order of the language reference. Gateway
+// is implied by SourceNat.
+func (o *Offering) services() []service {
+	s := &o.Spec.Services
+	out := make([]service, 0, 8)
+	add := func(name string, v *schema.Service) {
+		if v != nil {
+			out = append(out, service{name, v.Provider, v.At})
+		}
+	}
+	add("Dhcp", s.Dhcp)
+	add("Dns", s.Dns)
+	add("Gateway", s.Gateway)
+	add("UserData", s.UserData)
+	if s.SourceNat != nil {
+		out = append(out, service{"SourceNat", s.SourceNat.Provider, s.SourceNat.At})
+	}
+	add("StaticNat", s.StaticNat)
+	add("PortForwarding", s.PortForwarding)
+	add("Firewall", s.Firewall)
+	if s.Lb != nil {
+		out = append(out, service{"Lb", s.Lb.Provider, s.Lb.At})
+	}
+	add("Vpn", s.Vpn)
+	add("NetworkACL", s.NetworkACL)
+	add("SecurityGroup", s.SecurityGroup)
+	add("Connectivity", s.Connectivity)
+	return out
+}
+
+// Providers lists the providers of o's services, without repeats, in the order
+// of the services.
+func (o *Offering) Providers() []string {
+	var out []string
+	for _, s := range o.services() {
+		seen := false
+		for _, p := range out {
+			seen = seen || p == s.Provider
+		}
+		if !seen {
+			out = append(out, s.Provider)
+		}
+	}
+	return out
+}

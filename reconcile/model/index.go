@@ -1,0 +1,250 @@
+package model
+
+import (
+	"cmp"
+	"slices"
+
+	"weft.dev/schema"
+)
+
+// An Index knows which tenant documents belong to which network. The zero value
+// is ready. It is not safe while it is being changed; what it returned stays as
+// it was.
+type Index struct {
+	members map[schema.ID]*members
+	// loose are the public addresses without network, by ID.
+	loose map[schema.ID]*schema.Document
+	// unread are documents that could not be read: references to them are not
+	// wrong.
+	unread map[schema.ID]bool
+}
+
+// SetUnread tells which tenant documents could not be read.
+func (x *Index) SetUnread(docs []*schema.Document) {
+	x.unread = make(map[schema.ID]bool, len(docs))
+	for _, d := range docs {
+		x.unread[d.ID()] = true
+	}
+}
+
+// members are the documents of one network. Values are replaced, never changed.
+type members struct {
+	doc *schema.Document // nil while nothing declares the network
+	vms []*schema.Document
+	ips []*schema.Document
+}
+
+// Add takes a document in; kinds that belong to no network are ignored. It
+// returns the networks whose unit changed.
+func (x *Index) Add(d *schema.Document) []schema.ID { return x.change(d, true) }
+
+// Remove takes a document out again.
+func (x *Index) Remove(d *schema.Document) []schema.ID { return x.change(d, false) }
+
+func (x *Index) change(d *schema.Document, add bool) []schema.ID {
+	if x.members == nil {
+		x.members, x.loose = map[schema.ID]*members{}, map[schema.ID]*schema.Document{}
+	}
+	switch spec := d.Spec.(type) {
+	case *schema.Network:
+		m := x.at(d.ID())
+		m.doc = nil
+		if add {
+			m.doc = d
+		}
+		x.put(d.ID(), m)
+		return []schema.ID{d.ID()}
+	case *schema.VirtualMachine:
+		ids := NetworksOf(d)
+		for _, id := range ids {
+			m := x.at(id)
+			m.vms = edit(m.vms, d, add)
+			x.put(id, m)
+		}
+		return ids
+	case *schema.PublicIP:
+		if spec.Network.IsZero() {
+			if add {
+				x.loose[d.ID()] = d
+			} else {
+				delete(x.loose, d.ID())
+			}
+			return nil
+		}
+		ids := NetworksOf(d)
+		m := x.at(ids[0])
+		m.ips = edit(m.ips, d, add)
+		x.put(ids[0], m)
+		return ids
+	}
+	return nil
+}
+
+// NetworksOf lists the networks that a tenant document refers to or is, without
+// repeats, in the order written.
+func NetworksOf(d *schema.Document) []schema.ID {
+	switch spec := d.Spec.(type) {
+	case *schema.Network:
+		return []schema.ID{d.ID()}
+	case *schema.VirtualMachine:
+		ids := make([]schema.ID, 0, len(spec.NICs))
+		for i := range spec.NICs {
+			if id := refID(d, spec.NICs[i].Network); !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
+		return ids
+	case *schema.PublicIP:
+		if !spec.Network.IsZero() {
+			return []schema.ID{refID(d, spec.Network)}
+		}
+	}
+	return nil
+}
+
+func refID(d *schema.Document, ref schema.Ref) schema.ID {
+	return schema.ID{Kind: schema.KindNetwork, Account: ref.Or(d.Meta.Account), Name: ref.Name}
+}
+
+// at returns a copy that may be changed.
+func (x *Index) at(id schema.ID) members {
+	if m := x.members[id]; m != nil {
+		return *m
+	}
+	return members{}
+}
+
+func (x *Index) put(id schema.ID, m members) {
+	if m.doc == nil && len(m.vms) == 0 && len(m.ips) == 0 {
+		delete(x.members, id)
+		return
+	}
+	x.members[id] = &m
+}
+
+// edit returns list with d added or removed; the list it was stays as it is.
+func edit(list []*schema.Document, d *schema.Document, add bool) []*schema.Document {
+	if add {
+		if len(list) == cap(list) {
+			list = slices.Grow(list, max(4, len(list)))
+		}
+		return append(list, d)
+	}
+	i := slices.Index(list, d)
+	if i < 0 {
+		return list
+	}
+	return slices.Concat(list[:i], list[i+1:])
+}
+
+// Network returns the document of a network, or nil.
+func (x *Index) Network(id schema.ID) *schema.Document {
+	if m := x.members[id]; m != nil {
+		return m.doc
+	}
+	return nil
+}
+
+// Networks lists the documents of all networks, by ID.
+func (x *Index) Networks() []*schema.Document {
+	out := make([]*schema.Document, 0, len(x.members))
+	for _, m := range x.members {
+		if m.doc != nil {
+			out = append(out, m.doc)
+		}
+	}
+	sortDocs(out)
+	return out
+}
+
+// Dangling lists networks that documents refer to and none declares, by ID.
+func (x *Index) Dangling() []schema.ID {
+	var out []schema.ID
+	for id, m := range x.members {
+		if m.doc == nil {
+			out = append(out, id)
+		}
+	}
+	slices.SortFunc(out, compareID)
+	return out
+}
+
+// Reserved lists the public addresses without network, by ID.
+func (x *Index) Reserved() []*schema.Document {
+	out := make([]*schema.Document, 0, len(x.loose))
+	for _, d := range x.loose {
+		out = append(out, d)
+	}
+	sortDocs(out)
+	return out
+}
+
+// Members lists the VMs and public addresses of a network, by ID.
+func (x *Index) Members(id schema.ID) (vms, ips []*schema.Document) {
+	m := x.members[id]
+	if m == nil {
+		return nil, nil
+	}
+	vms, ips = slices.Clone(m.vms), slices.Clone(m.ips)
+	sortDocs(vms)
+	sortDocs(ips)
+	return vms, ips
+}
+
+func sortDocs(l []*schema.Document) {
+	slices.SortFunc(l, func(a, b *schema.Document) int {
+		if c := cmp.Compare(a.Meta.Account, b.Meta.Account); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.Meta.Name, b.Meta.Name)
+	})
+}
+
+func compareID(a, b schema.ID) int {
+	if c := cmp.Compare(a.Kind, b.Kind); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(a.Account, b.Account); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.Name, b.Name)
+}
+
+// Dangling reports that d refers to network id, which no document declares, and
+// what is wrong with d besides. It returns false where the network's document is
+// there but could not be read, which is no mistake of d.
+func Dangling(site *Site, x *Index, d *schema.Document, id schema.ID, ds *schema.Diags) bool {
+	if x.unread[id] {
+		return false
+	}
+	path := "spec.network"
+	if spec, ok := d.Spec.(*schema.VirtualMachine); ok {
+		CheckVM(site, d, ds)
+		for i := range spec.NICs {
+			if refID(d, spec.NICs[i].Network) == id {
+				path = path1("spec.nics", i) + ".network"
+				break
+			}
+		}
+	}
+	var known []string
+	for other, m := range x.members {
+		if m.doc != nil && other.Account == id.Account {
+			known = append(known, other.Name)
+		}
+	}
+	slices.Sort(known)
+	name := id.Name
+	if id.Account != d.Meta.Account {
+		name = id.Account + "/" + id.Name
+	}
+	out := ds.Errorf(d.At(path), "unknown-network", "there is no network %q in account %s", id.Name, id.Account).Offending(name)
+	if best := nearest(id.Name, known); best != "" {
+		out.Hintf("did you mean %q?", best)
+	} else if len(known) > 0 && len(known) <= 8 {
+		out.Hintf("the account has %s", list(known))
+	} else if len(known) == 0 {
+		out.Hintf("the account has no network")
+	}
+	return true
+}

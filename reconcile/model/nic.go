@@ -1,0 +1,258 @@
+package model
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"weft.dev/schema"
+)
+
+// members resolves the VMs of the network.
+func (r *resolver) members() {
+	count := 0
+	for _, d := range r.vms {
+		spec, _ := d.Spec.(*schema.VirtualMachine)
+		count += len(spec.NICs)
+	}
+	r.room = make([]NIC, 0, count)
+	r.n.NICs = make([]*NIC, 0, count)
+	r.n.Demands = slices.Grow(r.n.Demands, 2*count+6)
+	hostnames := make(map[string]*NIC, len(r.vms))
+	for _, d := range r.vms {
+		CheckVM(r.site, d, &r.diags)
+		spec, _ := d.Spec.(*schema.VirtualMachine)
+		first := len(r.n.NICs)
+		for i := range spec.NICs {
+			if refID(d, spec.NICs[i].Network) == r.n.ID {
+				r.nic(d, spec, i)
+			}
+		}
+		if len(r.n.NICs) == first {
+			continue
+		}
+		n := r.n.NICs[first]
+		if other := hostnames[n.Hostname]; other != nil {
+			r.diags.Errorf(d.At("spec.hostname"), "duplicate-hostname", "two VMs of %s have the host name %s", r.n.ID, n.Hostname).
+				Offending(n.Hostname).See(other.VM.At("spec.hostname"), "the other VM").Hintf("give one another hostname")
+		}
+		hostnames[n.Hostname] = n
+	}
+	slices.SortFunc(r.n.NICs, func(a, b *NIC) int { return cmp.Compare(a.ID, b.ID) })
+	r.sameAddress()
+}
+
+// CheckVM reports what is wrong with a VM whatever network it is looked at from.
+func CheckVM(site *Site, d *schema.Document, ds *schema.Diags) {
+	spec, _ := d.Spec.(*schema.VirtualMachine)
+	if site.Accounts[d.Meta.Account] == nil {
+		if site.Invalid[schema.ID{Kind: schema.KindAccount, Name: d.Meta.Account}] == "" {
+			unknown(ds, d.At("metadata.account"), "account", d.Meta.Account, keys(site.Accounts)).
+				Hintf("add a document of kind Account named %s", d.Meta.Account)
+		}
+	}
+	if spec.Zone != "" && site.Zones[spec.Zone] == nil && site.Invalid[schema.ID{Kind: schema.KindZone, Name: spec.Zone}] == "" {
+		unknown(ds, d.At("spec.zone"), "zone", spec.Zone, site.ZoneNames())
+	}
+	checkHostRef(site, d, spec, spec.Host, ds, "spec.host")
+	for i, h := range spec.Hosts {
+		if h != spec.Host {
+			checkHostRef(site, d, spec, h, ds, path1("spec.hosts", i))
+		}
+	}
+}
+
+func checkHostRef(site *Site, d *schema.Document, spec *schema.VirtualMachine, name string, ds *schema.Diags, path string) {
+	if name == "" {
+		return
+	}
+	h := site.Hosts[name]
+	switch {
+	case h == nil && site.Invalid[schema.ID{Kind: schema.KindHost, Name: name}] != "":
+	case h == nil:
+		unknown(ds, d.At(path), "host", name, keys(site.Hosts))
+	case spec.Zone != "" && h.Zone != spec.Zone && site.Zones[spec.Zone] != nil:
+		ds.Errorf(d.At(path), "host-zone", "host %s is in zone %s, and VM %s in zone %s", name, h.Zone, d.Meta.Name, spec.Zone).
+			Offending(name).See(nameOf(h.Doc), "the host")
+	}
+}
+
+// nic resolves NIC i of a VM.
+func (r *resolver) nic(d *schema.Document, spec *schema.VirtualMachine, i int) {
+	s := &spec.NICs[i]
+	r.room = append(r.room, NIC{
+		VM: d, VMSpec: spec, Spec: s, Pos: d.PosOf(s.At), Name: s.NICName(), Hostname: spec.Hostname,
+		Interface: s.Interface, Running: spec.State == "Running", Default: isDefault(spec, i), MAC: s.MAC, IP: s.IP,
+	})
+	n := &r.room[len(r.room)-1]
+	owner := "nic/" + d.Meta.Account + "/" + d.Meta.Name + "/" + n.Name
+	n.ID = owner[len("nic/"):]
+	if n.Hostname == "" {
+		n.Hostname = d.Meta.Name
+	}
+	r.n.NICs = append(r.n.NICs, n)
+	r.nicAccess(n, i)
+	if r.n.Zone == nil || r.n.Physical == nil {
+		return
+	}
+	if spec.Zone != "" && spec.Zone != r.n.Zone.Name {
+		r.diags.Errorf(d2(d, "spec.nics", i, "network"), "nic-zone", "VM %s is in zone %s, and network %s in zone %s", d.Meta.Name, spec.Zone, r.n.ID.Name, r.n.Zone.Name).
+			Offending(s.Network.String()).See(nameOf(r.doc), "the network")
+		return
+	}
+	r.nicHosts(n, spec)
+	r.nicNumbers(n, owner, i)
+	if n.Running {
+		r.usedN++
+	}
+}
+
+// isDefault: the first NIC is default unless one says default: true.
+func isDefault(spec *schema.VirtualMachine, i int) bool {
+	for j := range spec.NICs {
+		if spec.NICs[j].Default {
+			return i == j
+		}
+	}
+	return i == 0
+}
+
+// nicAccess holds that a network is its account's own: sharing comes later.
+func (r *resolver) nicAccess(n *NIC, i int) {
+	if n.VM.Meta.Account != r.n.ID.Account {
+		r.diags.Errorf(d2(n.VM, "spec.nics", i, "network"), "not-shared", "network %s of account %s is not shared with account %s", r.n.ID.Name, r.n.ID.Account, n.VM.Meta.Account).
+			Offending(n.Spec.Network.String()).See(nameOf(r.doc), "the network").Hintf("a VM uses networks of its own account")
+	}
+}
+
+// nicHosts decides where the NIC may appear.
+func (r *resolver) nicHosts(n *NIC, spec *schema.VirtualMachine) {
+	label := r.n.Physical.Guest
+	n.Host = spec.Host
+	switch {
+	case spec.Pin && spec.Host != "", len(spec.Hosts) == 0 && spec.Host != "":
+		n.Hosts = r.single(spec.Host)
+	case len(spec.Hosts) > 0:
+		n.Hosts = slices.Clone(spec.Hosts)
+		slices.Sort(n.Hosts)
+		n.Hosts = slices.Compact(n.Hosts)
+	default:
+		n.Hosts = r.n.Zone.anywhere(label)
+		if len(n.Hosts) == 0 && n.Running && r.n.Zone.Invalid == "" {
+			r.diags.Errorf(n.VM.At("spec"), "no-host", "no host of zone %s offers the label %s of physical network %s", r.n.Zone.Name, label, r.n.Physical.Name).
+				See(r.n.Physical.Doc.At("spec.traffic"), "the label").Hintf("add bridge %s to a host that is not Disabled", label)
+		}
+		return
+	}
+	for _, name := range n.Hosts {
+		r.nicHost(n, spec, name, label)
+	}
+}
+
+// single is the list of one host; NICs share it.
+func (r *resolver) single(host string) []string {
+	for i := range r.room {
+		if h := r.room[i].Hosts; len(h) == 1 && h[0] == host {
+			return h
+		}
+	}
+	return []string{host}
+}
+
+func (r *resolver) nicHost(n *NIC, spec *schema.VirtualMachine, name, label string) {
+	h := r.site.Hosts[name]
+	if h == nil {
+		r.blocked(schema.KindHost, name)
+		return // CheckVM reports it
+	}
+	path := "spec.host"
+	if i := slices.Index(spec.Hosts, name); i >= 0 && name != spec.Host {
+		path = path1("spec.hosts", i)
+	}
+	switch {
+	case h.Zone != r.n.Zone.Name && spec.Zone == "":
+		r.diags.Errorf(n.VM.At(path), "host-zone", "host %s is in zone %s, and network %s in zone %s", name, h.Zone, r.n.ID.Name, r.n.Zone.Name).
+			Offending(name).See(nameOf(h.Doc), "the host").See(nameOf(r.doc), "the network")
+	case h.Zone == r.n.Zone.Name && h.Bridge(label) == nil:
+		r.diags.Errorf(n.VM.At(path), "label-not-offered", "host %s has no bridge %s, the label of physical network %s that network %s is on", name, label, r.n.Physical.Name, r.n.ID.Name).
+			Offending(name).See(h.Doc.At("spec.bridges"), "the host's bridges").Hintf("add the bridge, or choose another host")
+	}
+}
+
+// nicNumbers checks what the NIC states and asks for the rest.
+func (r *resolver) nicNumbers(n *NIC, owner string, i int) {
+	s := n.Spec
+	before := r.nicFormerly(n)
+	ip := Demand{Owner: owner, Field: FieldIP, Pool: r.pool, Pos: n.Pos, Formerly: before}
+	if s.IP.IsValid() {
+		if !r.stated(n, s.IP, i) {
+			return
+		}
+		ip.Fixed = s.IP.String()
+	}
+	if v := r.demand(ip); v != "" && ip.Fixed == "" {
+		n.IP = addrOf(v)
+	}
+	mac := Demand{Owner: owner, Field: FieldMAC, Pool: macs, Pos: n.Pos, Fixed: s.MAC.String(), Formerly: before}
+	if v := r.demand(mac); v != "" && mac.Fixed == "" {
+		n.MAC, _ = parseMAC(v)
+	}
+}
+
+// nicFormerly is the owner of the NIC's numbers before its VM, or the network
+// that it is named after, got another name.
+func (r *resolver) nicFormerly(n *NIC) string {
+	vm, name := n.VM.Meta.Formerly(), n.Name
+	if old := r.doc.Meta.Formerly(); old != "" && n.Spec.Name == "" {
+		name = old
+	} else if vm == "" {
+		return ""
+	}
+	if vm == "" {
+		vm = n.VM.Meta.Name
+	}
+	return "nic/" + n.VM.Meta.Account + "/" + vm + "/" + name
+}
+
+// stated reports whether a NIC may have the address that its document states.
+func (r *resolver) stated(n *NIC, ip netip.Addr, i int) bool {
+	c := r.n.CIDR
+	why := ""
+	switch {
+	case !c.Contains(ip):
+		why = "is outside " + c.String() + " of network " + r.n.ID.Name
+	case ip == c.Addr():
+		why = "is the address of the network " + c.String() + " itself"
+	case ip == lastAddr(c):
+		why = "is the broadcast address of " + c.String()
+	case ip == r.n.Gateway:
+		why = "is the gateway of network " + r.n.ID.Name
+	default:
+		return true
+	}
+	code := "outside-cidr"
+	if ip == r.n.Gateway {
+		code = "ip-taken"
+	}
+	r.diags.Errorf(d2(n.VM, "spec.nics", i, "ip"), code, "%s %s", ip, why).Offending(ip.String()).See(r.doc.At("spec.cidr"), "the network")
+	return false
+}
+
+// sameAddress reports addresses and MACs that two NICs of the network state.
+func (r *resolver) sameAddress() {
+	var ips map[netip.Addr]*NIC
+	for _, n := range r.n.NICs {
+		if !n.Spec.IP.IsValid() {
+			continue
+		}
+		if o := ips[n.Spec.IP]; o != nil {
+			r.diags.Errorf(n.Pos, "ip-taken", "%s is used twice in %s: by %s and %s", n.Spec.IP, r.n.ID, o.ID, n.ID).
+				Offending(n.Spec.IP.String()).See(o.Pos, "used by %s", o.ID)
+			continue
+		}
+		if ips == nil {
+			ips = map[netip.Addr]*NIC{}
+		}
+		ips[n.Spec.IP] = n
+	}
+}

@@ -1,0 +1,108 @@
+package model
+
+import (
+	"slices"
+	"strings"
+)
+
+// A HostPool has the hosts that a router may be placed on. Unlike other pools it
+// gives a value to many owners, and each by its Weight.
+type HostPool struct {
+	zone     *Zone
+	labels   []string // that a host must offer
+	tunnel   bool     // and a tunnel endpoint
+	eligible []*Host
+}
+
+// Space implements Pool.
+func (*HostPool) Space() string { return "" }
+
+// Describe implements Pool.
+func (p *HostPool) Describe() string { return "router host in " + p.zone.Name }
+
+// Size implements Pool.
+func (p *HostPool) Size() uint64 { return uint64(len(p.eligible)) }
+
+// At implements Pool.
+func (p *HostPool) At(i uint64) string { return p.eligible[i].Name }
+
+// Weight is the share of candidate i.
+func (p *HostPool) Weight(i uint64) int { return p.eligible[i].Spec.Routers.Weight }
+
+// Contains implements Pool: where a router may stay. A Disabled host keeps its
+// routers, because nothing on it changes; it gets no new ones.
+func (p *HostPool) Contains(name string) bool {
+	if slices.ContainsFunc(p.eligible, func(h *Host) bool { return h.Name == name }) {
+		return true
+	}
+	i := slices.IndexFunc(p.zone.Hosts, func(h *Host) bool { return h.Name == name })
+	return i >= 0 && p.zone.Hosts[i].Spec.State == "Disabled" && p.missing(p.zone.Hosts[i]) == ""
+}
+
+// missing says what h lacks to run the router, or "".
+func (p *HostPool) missing(h *Host) string {
+	for _, l := range p.labels {
+		if h.Bridge(l) == nil {
+			return "has no bridge " + l
+		}
+	}
+	if p.tunnel && !h.TunnelIP.IsValid() {
+		return "has no tunnel endpoint"
+	}
+	return ""
+}
+
+// why explains for each host of the zone why it is not eligible.
+func (p *HostPool) why() string {
+	var out []string
+	for _, h := range p.zone.Hosts {
+		switch m := p.missing(h); {
+		case h.Spec.State != "Enabled":
+			out = append(out, h.Name+" is in state "+h.Spec.State)
+		case m != "":
+			out = append(out, h.Name+" "+m)
+		case h.Spec.Routers.Weight == 0:
+			out = append(out, h.Name+" has routers.weight 0")
+		}
+	}
+	if len(out) > 8 {
+		out = append(out[:8], "and so on")
+	}
+	return strings.Join(out, "; ")
+}
+
+// hostPool returns the pool for routers that need labels; networks share it.
+func (z *Zone) hostPool(labels []string, tunnel bool) *HostPool {
+	key := "router " + strings.Join(labels, " ")
+	if tunnel {
+		key += " tunnel"
+	}
+	if p, ok := z.memo.Load(key); ok {
+		return p.(*HostPool)
+	}
+	p := &HostPool{zone: z, labels: labels, tunnel: tunnel}
+	for _, h := range z.Hosts {
+		if h.Spec.State == "Enabled" && h.Spec.Routers.Weight > 0 && p.missing(h) == "" {
+			p.eligible = append(p.eligible, h)
+		}
+	}
+	kept, _ := z.memo.LoadOrStore(key, p)
+	return kept.(*HostPool)
+}
+
+// anywhere lists the hosts where a VM without host may run: those that offer
+// label and are not Disabled, by name.
+func (z *Zone) anywhere(label string) []string {
+	key := "guest " + label
+	if l, ok := z.memo.Load(key); ok {
+		return l.([]string)
+	}
+	var out []string
+	for _, h := range z.Hosts {
+		if h.Spec.State != "Disabled" && h.Bridge(label) != nil {
+			out = append(out, h.Name)
+		}
+	}
+	kept, _ := z.memo.LoadOrStore(key, out)
+	return kept.([]string)
+}

@@ -1,0 +1,341 @@
+package model
+
+import (
+	"slices"
+
+	"weft.dev/schema"
+)
+
+// publicIPs resolves the public addresses of the network.
+func (r *resolver) publicIPs() {
+	n := r.n
+	r.ranges = n.Zone.Ranges
+	var sourceNAT *PublicIP
+	for _, d := range r.ips {
+		spec, _ := d.Spec.(*schema.PublicIP)
+		p := &PublicIP{ID: d.ID(), Doc: d, Spec: spec, SourceNAT: spec.SourceNat}
+		if d.Meta.Account != n.ID.Account {
+			r.diags.Errorf(d.At("spec.network"), "not-shared", "network %s of account %s is not shared with account %s", n.ID.Name, n.ID.Account, d.Meta.Account).
+				Offending(spec.Network.String()).See(nameOf(r.doc), "the network")
+			continue
+		}
+		if !r.publicAddress(p) {
+			continue
+		}
+		n.IPs = append(n.IPs, p)
+		if p.SourceNAT {
+			if sourceNAT != nil {
+				r.diags.Errorf(d.At("spec.sourceNat"), "two-source-nats", "network %s has two source NAT addresses: %s and %s", n.ID.Name, sourceNAT.ID, p.ID).
+					Offending("true").See(sourceNAT.Doc.At("spec.sourceNat"), "the other one").Hintf("a network has one")
+			}
+			sourceNAT = p
+		}
+		r.publicUse(p)
+		r.targets(p)
+		r.unopened(p)
+	}
+	r.oneWire()
+	r.oneStaticNAT()
+}
+
+// publicAddress finds the range and asks for the address.
+func (r *resolver) publicAddress(p *PublicIP) bool {
+	d, z := p.Doc, r.n.Zone
+	if s := p.Spec.Zone; s != "" && s != z.Name {
+		r.diags.Errorf(d.At("spec.zone"), "zone-mismatch", "%s is in zone %s, and network %s in zone %s", p.ID, s, r.n.ID.Name, z.Name).
+			Offending(s).See(nameOf(r.doc), "the network").Hintf("leave zone out, or write zone: %s", z.Name)
+		return false
+	}
+	rng, demand := publicDemand(r.site, z, d, p.Spec, &r.diags)
+	if rng == nil {
+		if z.Invalid != "" && r.n.Blocked == "" {
+			r.n.Blocked = z.Invalid
+		}
+		return false
+	}
+	p.Range, p.Addr = rng, p.Spec.Address
+	if v := r.demand(demand); v != "" {
+		p.Addr = addrOf(v)
+	}
+	return true
+}
+
+// publicDemand is what a PublicIP asks the lock for, or nil and a diagnostic.
+func publicDemand(site *Site, z *Zone, d *schema.Document, spec *schema.PublicIP, ds *schema.Diags) (*PublicRange, Demand) {
+	out := Demand{Owner: d.ID().String(), Field: FieldAddress, Pos: d.Pos, Formerly: formerly(d)}
+	var rng *PublicRange
+	switch {
+	case spec.Range != "":
+		rng = site.Ranges[spec.Range]
+		if rng != nil && rng.Zone != z.Name {
+			ds.Errorf(d.At("spec.range"), "zone-mismatch", "public range %s is in zone %s, and %s in zone %s", rng.Name, rng.Zone, d.ID(), z.Name).
+				Offending(spec.Range).See(nameOf(rng.Doc), "the range")
+			return nil, out
+		}
+		if rng == nil {
+			if site.Invalid[schema.ID{Kind: schema.KindPublicIPRange, Name: spec.Range}] == "" {
+				unknown(ds, d.At("spec.range"), "public range", spec.Range, rangeNames(z.Ranges))
+			}
+			return nil, out
+		}
+	case spec.Address.IsValid():
+		if rng = rangeOf(z.Ranges, spec.Address); rng == nil {
+			outsideRanges(ds, d, spec, z, z.Ranges)
+			return nil, out
+		}
+	case len(z.Ranges) == 1:
+		rng = z.Ranges[0]
+	case len(z.Ranges) == 0:
+		if z.Invalid == "" {
+			ds.Errorf(nameOf(d), "no-public-range", "zone %s has no public range for %s", z.Name, d.ID()).Hintf("add a document of kind PublicIPRange")
+		}
+		return nil, out
+	default:
+		ds.Errorf(d.At("spec"), "ambiguous-range", "which range is %s of? Zone %s has %s", d.ID(), z.Name, list(rangeNames(z.Ranges))).
+			Hintf("add range: %s", z.Ranges[0].Name)
+		return nil, out
+	}
+	if spec.Address.IsValid() {
+		if rangeOf([]*PublicRange{rng}, spec.Address) == nil {
+			outsideRanges(ds, d, spec, z, []*PublicRange{rng})
+			return nil, out
+		}
+		out.Fixed, out.Pos = spec.Address.String(), d.At("spec.address")
+	}
+	out.Pool = z.publicPool([]*PublicRange{rng})
+	return rng, out
+}
+
+func outsideRanges(ds *schema.Diags, d *schema.Document, spec *schema.PublicIP, z *Zone, ranges []*PublicRange) {
+	if z.Invalid != "" {
+		return
+	}
+	x := ds.Errorf(d.At("spec.address"), "outside-ranges", "the public address %s is in none of the ranges of %s", spec.Address, list(rangeNames(ranges))).
+		Offending(spec.Address.String())
+	for _, r := range ranges {
+		x.See(r.Doc.At("spec.ranges"), "the ranges of %s", r.Name)
+	}
+}
+
+func rangeNames(l []*PublicRange) []string {
+	out := make([]string, len(l))
+	for i, r := range l {
+		out[i] = r.Name
+	}
+	return out
+}
+
+// publicPool returns the pool of ranges; networks share it.
+func (z *Zone) publicPool(ranges []*PublicRange) *addrPool {
+	key := "public"
+	for _, r := range ranges {
+		key += " " + r.Name
+	}
+	if p, ok := z.memo.Load(key); ok {
+		return p.(*addrPool)
+	}
+	kept, _ := z.memo.LoadOrStore(key, publicPool(z, ranges))
+	return kept.(*addrPool)
+}
+
+// publicUse holds that the offering has the services used, and that one purpose
+// does not exclude another.
+func (r *resolver) publicUse(p *PublicIP) {
+	s, o := p.Spec, &r.n.Offering.Spec.Services
+	purposes := 0
+	use := func(on bool, service string, offered bool, path string) {
+		if on && !offered {
+			r.lacks(p.Doc, path, service)
+		}
+	}
+	use(s.SourceNat, "SourceNat", o.SourceNat != nil, "spec.sourceNat")
+	use(s.StaticNat != nil, "StaticNat", o.StaticNat != nil, "spec.staticNat")
+	use(len(s.PortForwarding) > 0, "PortForwarding", o.PortForwarding != nil, "spec.portForwarding")
+	use(len(s.Firewall) > 0, "Firewall", o.Firewall != nil, "spec.firewall")
+	for _, on := range []bool{s.SourceNat, s.StaticNat != nil, len(s.PortForwarding) > 0} {
+		if on {
+			purposes++
+		}
+	}
+	if purposes > 1 && !r.n.Offering.Spec.ConserveMode {
+		r.diags.Errorf(p.Doc.At("spec"), "one-purpose", "%s has several purposes, and offering %s has conserveMode: false", p.ID, r.n.Offering.Name).
+			Hintf("use one public address for each purpose")
+	}
+}
+
+// lacks reports a service that is used and not offered.
+func (r *resolver) lacks(d *schema.Document, path, service string) {
+	x := r.diags.Errorf(d.At(path), "service-not-offered", "offering %s of network %s has no service %s", r.n.Offering.Name, r.n.ID.Name, service)
+	x.See(r.doc.At("spec.offering"), "the network's offering")
+	if o := r.n.Offering; o.Doc != nil {
+		x.See(o.Doc.At("spec.services"), "its services")
+	}
+}
+
+// targets resolves the VMs that the address leads to.
+func (r *resolver) targets(p *PublicIP) {
+	if t := p.Spec.StaticNat; t != nil {
+		p.StaticNAT = r.target(p.Doc, t, "spec.staticNat")
+	}
+	for i := range p.Spec.PortForwarding {
+		f := &p.Spec.PortForwarding[i]
+		nic := r.target(p.Doc, &f.To, path1("spec.portForwarding", i)+".to")
+		if nic != nil {
+			p.Forwards = append(p.Forwards, Forward{Spec: f, NIC: nic})
+		}
+	}
+}
+
+func (r *resolver) target(d *schema.Document, t *schema.Target, path string) *NIC {
+	vm := schema.ID{Kind: schema.KindVirtualMachine, Account: t.VM.Or(d.Meta.Account), Name: t.VM.Name}
+	nics := r.nicsOf(vm)
+	if len(nics) == 0 {
+		if r.index.unread[vm] {
+			if r.n.Blocked == "" {
+				r.n.Blocked = vm.String() + " is invalid"
+			}
+			return nil
+		}
+		r.unknownTarget(d, t, path)
+		return nil
+	}
+	if t.NIC == "" {
+		if len(nics) > 1 {
+			r.diags.Errorf(d.At(path), "ambiguous-nic", "which NIC of VM %s? It has %s in network %s", t.VM, list(nicNames(nics)), r.n.ID.Name).
+				Offending(t.VM.String()).See(nics[0].VM.At("spec.nics"), "the VM").Hintf("add nic: %s", nics[0].Name)
+			return nil
+		}
+		return nics[0]
+	}
+	for _, n := range nics {
+		if n.Name == t.NIC {
+			return n
+		}
+	}
+	unknown(&r.diags, d.At(path+".nic"), "NIC", t.NIC, nicNames(nics)).See(nics[0].VM.At("spec.nics"), "the NICs of VM %s", t.VM)
+	return nil
+}
+
+// nicsOf lists a VM's NICs in the network.
+func (r *resolver) nicsOf(vm schema.ID) []*NIC {
+	var out []*NIC
+	for _, n := range r.n.NICs {
+		if n.VM.Meta.Name == vm.Name && n.VM.Meta.Account == vm.Account {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func (r *resolver) unknownTarget(d *schema.Document, t *schema.Target, path string) {
+	var known []string
+	for _, n := range r.n.NICs {
+		known = append(known, n.VM.Meta.Name)
+	}
+	slices.Sort(known)
+	known = slices.Compact(known)
+	x := r.diags.Errorf(d.At(path+".vm"), "unknown-vm", "no VM %q has a NIC in network %s", t.VM.String(), r.n.ID.Name).Offending(t.VM.String())
+	x.See(nameOf(r.doc), "the network")
+	if best := nearest(t.VM.Name, known); best != "" {
+		x.Hintf("did you mean %q?", best)
+	} else if len(known) > 0 {
+		x.Hintf("the network has %s", list(known))
+	}
+}
+
+func nicNames(l []*NIC) []string {
+	out := make([]string, len(l))
+	for i, n := range l {
+		out[i] = n.Name
+	}
+	return out
+}
+
+// unopened warns of forwards that the firewall lets nobody reach.
+func (r *resolver) unopened(p *PublicIP) {
+	if r.n.Offering.Spec.Services.Firewall == nil {
+		return
+	}
+	if p.StaticNAT != nil && len(p.Spec.Firewall) == 0 {
+		r.diags.Warnf(p.Doc.PosOf(p.Spec.StaticNat.At), "nothing-open", "%s leads to VM %s, but no firewall rule lets anybody in", p.ID, p.Spec.StaticNat.VM).
+			Hintf("add a rule to firewall")
+	}
+	for i := range p.Forwards {
+		f := p.Forwards[i].Spec
+		for _, ports := range f.Ports {
+			if !opened(p.Spec.Firewall, f.Protocol, ports) {
+				r.diags.Warnf(p.Doc.PosOf(f.At), "nothing-open", "%s port %s of %s is forwarded, but no firewall rule opens it", f.Protocol, ports, p.ID).
+					Hintf("add {name: %s, protocol: %s, ports: %s} to firewall", f.Name, f.Protocol, ports)
+			}
+		}
+	}
+}
+
+// opened reports whether a rule opens a part of ports.
+func opened(rules []schema.FirewallRule, protocol string, ports schema.PortRange) bool {
+	return slices.ContainsFunc(rules, func(f schema.FirewallRule) bool {
+		return f.Protocol == protocol && (len(f.Ports) == 0 ||
+			slices.ContainsFunc(f.Ports, func(x schema.PortRange) bool { return x.Overlaps(ports) }))
+	})
+}
+
+// oneWire holds that a router has one public leg: all its addresses are of one
+// public VLAN. The pool of source NAT addresses narrows to it.
+func (r *resolver) oneWire() {
+	if len(r.n.IPs) == 0 {
+		return
+	}
+	first := r.n.IPs[0]
+	for _, p := range r.n.IPs[1:] {
+		if !samePublicNet(p.Range, first.Range) {
+			r.diags.Errorf(p.Doc.At("spec"), "two-public-networks", "%s is of range %s and %s of range %s, which are different public networks", p.ID, p.Range.Name, first.ID, first.Range.Name).
+				See(nameOf(first.Doc), "the other address").Hintf("the public addresses of a network come from one public network in this release")
+		}
+	}
+	r.ranges = slices.DeleteFunc(slices.Clone(r.ranges), func(x *PublicRange) bool { return !samePublicNet(x, first.Range) })
+}
+
+// samePublicNet reports whether two ranges are of one subnet on one VLAN.
+func samePublicNet(a, b *PublicRange) bool {
+	return a.Physical.Public == b.Physical.Public && a.Spec.VLAN.ID == b.Spec.VLAN.ID && a.Spec.CIDR == b.Spec.CIDR
+}
+
+// oneStaticNAT holds that a NIC has one static NAT address: what it sends leaves
+// with one.
+func (r *resolver) oneStaticNAT() {
+	seen := map[*NIC]*PublicIP{}
+	for _, p := range r.n.IPs {
+		if p.StaticNAT == nil {
+			continue
+		}
+		if o := seen[p.StaticNAT]; o != nil {
+			r.diags.Errorf(p.Doc.At("spec.staticNat"), "two-static-nats", "NIC %s has two static NAT addresses: %s and %s", p.StaticNAT.ID, o.ID, p.ID).
+				See(o.Doc.At("spec.staticNat"), "the other one")
+			continue
+		}
+		seen[p.StaticNAT] = p
+	}
+}
+
+// ResolveReserved judges a public address without network and returns what it
+// asks the lock for.
+func ResolveReserved(site *Site, d *schema.Document) (Demand, bool, schema.Diags) {
+	var ds schema.Diags
+	spec, _ := d.Spec.(*schema.PublicIP)
+	if site.Accounts[d.Meta.Account] == nil {
+		if site.Invalid[schema.ID{Kind: schema.KindAccount, Name: d.Meta.Account}] == "" {
+			unknown(&ds, d.At("metadata.account"), "account", d.Meta.Account, keys(site.Accounts))
+		}
+		return Demand{}, false, ds
+	}
+	implied, by := "", ""
+	if r := site.Ranges[spec.Range]; r != nil {
+		implied, by = r.Zone, "range "+r.Name
+	}
+	zone, ok := pickZone(&ds, d, spec.Zone, implied, by, site.ZoneNames(), site.Invalid)
+	if !ok {
+		return Demand{}, false, ds
+	}
+	rng, demand := publicDemand(site, site.Zones[zone], d, spec, &ds)
+	return demand, rng != nil, ds
+}

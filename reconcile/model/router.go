@@ -1,0 +1,209 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"weft.dev/reconcile/resource"
+	"weft.dev/schema"
+)
+
+// maxNS is far above what account and network names need, and below what a file
+// name may have (255).
+const maxNS = 200
+
+// router asks for what the virtual router needs. Its numbers are asked for in
+// every state, so that a network that goes idle finds them again.
+func (r *resolver) router() {
+	n := r.n
+	if !r.servesRouter {
+		if len(n.IPs) > 0 {
+			r.diags.Errorf(n.IPs[0].Doc.At("spec.network"), "no-router", "network %s has no router, so no public address can serve it", n.ID.Name).
+				See(r.doc.At("spec.offering"), "its offering")
+		}
+		return
+	}
+	known := len(r.n.Missing)
+	errors := len(r.diags)
+	x := &Router{GuestIP: n.Gateway}
+	r.guestLeg(x)
+	public := r.publicLeg(x)
+	host := r.routerHost(public)
+	if host == nil || n.State != Implemented || len(r.n.Missing) > known || len(r.diags) > errors {
+		return
+	}
+	x.Host = host
+	nameRouter(n.ID, x)
+	n.Router = x
+}
+
+// isGateway reports whether the router is the guests' gateway.
+func (r *resolver) isGateway() bool {
+	s := &r.n.Offering.Spec.Services
+	return s.SourceNat != nil || s.Gateway != nil
+}
+
+func (r *resolver) guestLeg(x *Router) {
+	mac := r.demand(Demand{Owner: r.owner, Field: FieldGuestMAC, Pool: macs, Pos: r.doc.Pos})
+	x.GuestMAC, _ = parseMAC(mac)
+	if !r.isGateway() {
+		x.GuestIP = addrOf(r.demand(Demand{Owner: r.owner, Field: FieldGuestIP, Pool: r.pool, Pos: r.doc.Pos}))
+	}
+}
+
+// publicLeg asks for the outer link's numbers and returns the labels that it
+// needs of the router's host.
+func (r *resolver) publicLeg(x *Router) []string {
+	n := r.n
+	nat := n.Offering.Spec.Services.SourceNat != nil
+	if !nat && len(n.IPs) == 0 {
+		return nil
+	}
+	mac := r.demand(Demand{Owner: r.owner, Field: FieldPublicMAC, Pool: macs, Pos: r.doc.Pos})
+	x.PublicMAC, _ = parseMAC(mac)
+	if len(n.IPs) > 0 {
+		x.Range = n.IPs[0].Range
+	}
+	if nat {
+		r.sourceNAT(x)
+	}
+	r.publicMTU(x)
+	var labels []string
+	for _, p := range r.ranges {
+		if !slices.Contains(labels, p.Physical.Public) {
+			labels = append(labels, p.Physical.Public)
+		}
+	}
+	if x.Range != nil {
+		labels = []string{x.Range.Physical.Public}
+	}
+	slices.Sort(labels)
+	return labels
+}
+
+func (r *resolver) sourceNAT(x *Router) {
+	n := r.n
+	for _, p := range n.IPs {
+		if p.SourceNAT {
+			x.SourceNAT, x.Range = p.Addr, p.Range
+			return
+		}
+	}
+	if len(r.ranges) == 0 {
+		if n.Zone.Invalid == "" {
+			r.diags.Errorf(r.doc.At("spec.offering"), "no-public-range", "offering %s has SourceNat, and zone %s has no public range", n.Offering.Name, n.Zone.Name).
+				Offending(n.Offering.Name).See(nameOf(n.Zone.Doc), "the zone").Hintf("add a document of kind PublicIPRange")
+		}
+		return
+	}
+	v := r.demand(Demand{Owner: r.owner, Field: FieldSourceNAT, Pool: n.Zone.publicPool(r.ranges), Pos: r.doc.Pos})
+	if v != "" {
+		x.SourceNAT = addrOf(v)
+		x.Range = rangeOf(r.ranges, x.SourceNAT)
+	}
+}
+
+func (r *resolver) publicMTU(x *Router) {
+	if x.Range == nil {
+		return
+	}
+	wire := x.Range.Physical.Spec.MTU
+	x.PublicMTU = min(1500, wire)
+	switch {
+	case r.spec.PublicMTU > wire:
+		r.diags.Errorf(r.doc.At("spec.publicMTU"), "mtu-too-large", "publicMTU %d does not fit: the wire of physical network %s carries %d bytes", r.spec.PublicMTU, x.Range.Physical.Name, wire).
+			Offending(strconv.Itoa(r.spec.PublicMTU)).See(x.Range.Physical.Doc.At("spec.mtu"), "the wire's MTU").Hintf("at most %d", wire)
+	case r.spec.PublicMTU != 0:
+		x.PublicMTU = r.spec.PublicMTU
+	}
+}
+
+// routerHost asks where the router runs; nil when that is not known.
+func (r *resolver) routerHost(public []string) *Host {
+	n := r.n
+	labels := append([]string{n.Physical.Guest}, public...)
+	slices.Sort(labels)
+	labels = slices.Compact(labels)
+	tunnel := n.Scheme != "" && n.Scheme != schema.SchemeVLAN && n.Scheme != schema.SchemeNative
+	pool := n.Zone.hostPool(labels, tunnel && r.spread())
+	number := r.numbers.Number(r.owner, FieldHost)
+	if pool.Size() == 0 && (number == "" || !pool.Contains(number)) {
+		if n.Zone.Invalid == "" {
+			d := r.diags.Errorf(r.doc.At("spec.offering"), "no-router-host", "no host of zone %s can run the router of network %s, which needs %s %s", n.Zone.Name, n.ID.Name, plural("bridge", len(labels)), list(labels)).
+				Offending(n.Offering.Name)
+			if why := pool.why(); why != "" {
+				d.Hintf("%s", why)
+			}
+		}
+		return nil
+	}
+	d := Demand{Owner: r.owner, Field: FieldHost, Pool: pool, Pos: r.doc.Pos, Formerly: formerly(r.doc)}
+	n.Demands = append(n.Demands, d)
+	// A lock that still names a host in Maintenance is stale, but the router runs
+	// there until the next weft lock: it is left alone.
+	for _, h := range n.Zone.Hosts {
+		if h.Name == number && pool.missing(h) == "" {
+			return h
+		}
+	}
+	n.Missing = append(n.Missing, d)
+	return nil
+}
+
+// spread reports whether the network may be on a host that its router is not on.
+func (r *resolver) spread() bool { return r.usedN > 0 }
+
+// nameRouter gives the names that the router's parts have on its host. They hold
+// the instance, so that two instances of weft do not meet.
+func nameRouter(id schema.ID, x *Router) {
+	instance := x.Host.Facts.Instance
+	x.NS = resource.Short(maxNS, instance, id.Account, id.Name)
+	x.GuestPort = resource.Short(15, "wg", id.Account, id.Name, instance)
+	x.PublicPort = resource.Short(15, "wp", id.Account, id.Name, instance)
+}
+
+// rules holds what egress rules and lists of the network itself must obey.
+func (r *resolver) rules() {
+	o := r.n.Offering.Spec
+	if len(r.spec.Egress) > 0 && o.Services.Firewall == nil {
+		r.lacks(r.doc, "spec.egress", "Firewall")
+	}
+	for i := range r.spec.Egress {
+		e := &r.spec.Egress[i]
+		if e.Action == o.EgressDefaultPolicy {
+			d := r.diags.Errorf(d2(r.doc, "spec.egress", i, "action"), "egress-equals-default", "egress rule %q says %s, which offering %s does anyway", e.Name, e.Action, r.n.Offering.Name).
+				Offending(e.Action).Hintf("egress rules are the exceptions: leave it out, or write action: %s", opposite(e.Action))
+			if doc := r.n.Offering.Doc; doc != nil {
+				d.See(doc.At("spec.egressDefaultPolicy"), "the offering's default")
+			}
+		}
+	}
+}
+
+func plural(word string, n int) string {
+	if n == 1 {
+		return word
+	}
+	return word + "s"
+}
+
+func opposite(action string) string {
+	if action == "Allow" {
+		return "Deny"
+	}
+	return "Allow"
+}
+
+func number(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+func parseID(v string) (uint32, bool) {
+	n, err := strconv.ParseUint(v, 10, 32)
+	return uint32(n), err == nil
+}
+
+func path1(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
+
+func path2(path string, i int, field string, j int) string {
+	return fmt.Sprintf("%s[%d].%s[%d]", path, i, field, j)
+}

@@ -1,0 +1,415 @@
+package model
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"weft.dev/schema"
+)
+
+// StockFacts are those of a stock Debian 12 host: what is assumed where no host
+// and no document says otherwise.
+func StockFacts() Facts {
+	return Facts{
+		Instance: "weft", ESP: true, WireGuard: true, PPP: true, VLANDevices: true,
+		OVSVersion: "3.1.0", IPTables: "nft", Assumed: true,
+	}
+}
+
+// IsInfrastructure reports whether documents of that kind shape the Site.
+func IsInfrastructure(kind string) bool {
+	return !schema.IsTenant(kind)
+}
+
+// BuildSite resolves the infrastructure kinds of tree. facts are what hosts said
+// of themselves, by name; a host without is taken for what its document states,
+// else for stock Debian. prev is the site before, or nil: parts that did not
+// change are taken from it. The diagnostics are complete, not a difference.
+func BuildSite(tree *schema.Tree, facts map[string]Facts, prev *Site) (*Site, schema.Diags) {
+	b := &builder{tree: tree, facts: facts, prev: prev, site: &Site{
+		Zones: map[string]*Zone{}, Hosts: map[string]*Host{}, Offerings: maps.Clone(builtins), Accounts: map[string]*Account{},
+		Ranges: map[string]*PublicRange{}, Physical: map[string]*PhysicalNetwork{}, Invalid: map[schema.ID]string{},
+		pods: map[string]*schema.Document{},
+	}}
+	b.collect()
+	b.zones()
+	b.pods()
+	b.physical()
+	b.ranges()
+	b.hosts()
+	b.offerings()
+	b.finish()
+	b.diags.Sort()
+	return b.site, b.diags
+}
+
+type builder struct {
+	tree  *schema.Tree
+	facts map[string]Facts
+	prev  *Site
+	site  *Site
+	diags schema.Diags
+	kinds map[string][]*schema.Document
+	// zoneNames are in order; parts collects what a zone consists of.
+	zoneNames []string
+	parts     map[string]*Zone
+	all       string // why no zone at all can be judged
+}
+
+// collect sorts the documents by kind and name, so that nothing depends on
+// files, and notes the invalid ones.
+func (b *builder) collect() {
+	b.kinds = map[string][]*schema.Document{}
+	for _, d := range b.tree.Documents {
+		if IsInfrastructure(d.Kind) {
+			b.kinds[d.Kind] = append(b.kinds[d.Kind], d)
+		}
+	}
+	for _, docs := range b.kinds {
+		slices.SortFunc(docs, func(x, y *schema.Document) int { return cmp.Compare(x.Meta.Name, y.Meta.Name) })
+	}
+	for _, d := range b.tree.Invalid {
+		if d.Kind != "" && IsInfrastructure(d.Kind) {
+			b.broken(d)
+		}
+	}
+}
+
+// broken notes an infrastructure document that cannot be judged. Where it could
+// belong to any zone, none can be judged.
+func (b *builder) broken(d *schema.Document) {
+	id := d.ID()
+	why := id.String() + " is invalid"
+	b.site.Invalid[id] = why
+	switch d.Kind {
+	case schema.KindZone:
+		b.zoneBroken(id.Name, why)
+	case schema.KindHost, schema.KindPhysicalNetwork, schema.KindPublicIPRange, schema.KindPod:
+		b.zoneBroken("", why)
+	}
+}
+
+// zoneBroken notes why a zone cannot be judged, or with "" that none can.
+func (b *builder) zoneBroken(zone, why string) {
+	if z := b.parts[zone]; z != nil && z.Invalid == "" {
+		z.Invalid = why
+	} else if zone == "" && b.all == "" {
+		b.all = why
+	}
+}
+
+func (b *builder) zones() {
+	b.parts = map[string]*Zone{}
+	for _, d := range b.kinds[schema.KindZone] {
+		spec, _ := d.Spec.(*schema.Zone)
+		b.parts[d.Meta.Name] = &Zone{Name: d.Meta.Name, Doc: d, Spec: spec}
+		b.zoneNames = append(b.zoneNames, d.Meta.Name)
+	}
+}
+
+// zoneOf resolves the zone of an infrastructure document: as written, as implied
+// by another reference, or the only one.
+func (b *builder) zoneOf(d *schema.Document, written, implied, by string) (string, bool) {
+	name, ok := pickZone(&b.diags, d, written, implied, by, b.zoneNames, b.site.Invalid)
+	if !ok {
+		b.site.Invalid[d.ID()] = d.ID().String() + " is in no zone"
+		b.zoneBroken("", d.ID().String()+" is in no zone")
+	}
+	return name, ok
+}
+
+// pickZone is the rule for every `zone` that may be left out.
+func pickZone(ds *schema.Diags, d *schema.Document, written, implied, by string, known []string, invalid map[schema.ID]string) (string, bool) {
+	switch {
+	case written != "" && !slices.Contains(known, written):
+		if _, broken := invalid[schema.ID{Kind: schema.KindZone, Name: written}]; !broken {
+			unknown(ds, d.At("spec.zone"), "zone", written, known)
+		}
+		return "", false
+	case written != "" && implied != "" && written != implied:
+		ds.Errorf(d.At("spec.zone"), "zone-mismatch", "%s is in zone %s, but %s is in zone %s", d.ID(), written, by, implied).
+			Offending(written).Hintf("leave zone out, or write zone: %s", implied)
+		return "", false
+	case written != "":
+		return written, true
+	case implied != "":
+		return implied, true
+	case zoneUnread(invalid):
+		return "", false // it may be the one that is meant
+	case len(known) == 1:
+		return known[0], true
+	case len(known) == 0:
+		ds.Errorf(nameOf(d), "no-zone", "%s needs a zone, and the tree has none", d.ID()).Hintf("add a document of kind Zone")
+		return "", false
+	}
+	ds.Errorf(d.At("spec"), "ambiguous-zone", "which zone is %s in? The tree has %s", d.ID(), list(known)).
+		Hintf("add zone: %s", known[0])
+	return "", false
+}
+
+func zoneUnread(invalid map[schema.ID]string) bool {
+	for id := range invalid {
+		if id.Kind == schema.KindZone {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *builder) pods() {
+	for _, d := range b.kinds[schema.KindPod] {
+		spec, _ := d.Spec.(*schema.Pod)
+		zone, ok := b.zoneOf(d, spec.Zone, "", "")
+		if !ok {
+			continue
+		}
+		b.site.pods[d.Meta.Name] = d
+		z := b.parts[zone]
+		for _, other := range z.Pods {
+			if o, _ := other.Spec.(*schema.Pod); o.CIDR.Overlaps(spec.CIDR) {
+				b.diags.Errorf(d.At("spec.cidr"), "overlapping-cidr", "the CIDR %s of pod %s overlaps %s of pod %s", spec.CIDR, d.Meta.Name, o.CIDR, other.Meta.Name).
+					Offending(spec.CIDR.String()).See(other.At("spec.cidr"), "the other pod")
+			}
+		}
+		z.Pods = append(z.Pods, d)
+	}
+}
+
+func (b *builder) physical() {
+	for _, d := range b.kinds[schema.KindPhysicalNetwork] {
+		spec, _ := d.Spec.(*schema.PhysicalNetwork)
+		zone, ok := b.zoneOf(d, spec.Zone, "", "")
+		if !ok {
+			continue
+		}
+		p := b.prevPhysical(d, zone)
+		if p == nil {
+			p = &PhysicalNetwork{Name: d.Meta.Name, Doc: d, Spec: spec, Zone: zone}
+			for _, t := range spec.Traffic {
+				switch t.Type {
+				case "Guest":
+					p.Guest = t.Label
+				case "Public":
+					p.Public = t.Label
+				}
+			}
+		}
+		b.site.Physical[p.Name] = p
+		b.parts[zone].Physical = append(b.parts[zone].Physical, p)
+	}
+}
+
+func (b *builder) prevPhysical(d *schema.Document, zone string) *PhysicalNetwork {
+	if b.prev == nil {
+		return nil
+	}
+	if p := b.prev.Physical[d.Meta.Name]; p != nil && p.Doc == d && p.Zone == zone {
+		return p
+	}
+	return nil
+}
+
+func (b *builder) hosts() {
+	for _, d := range b.kinds[schema.KindHost] {
+		spec, _ := d.Spec.(*schema.Host)
+		implied, by := "", ""
+		if spec.Pod != "" {
+			implied, by = b.podZone(d, spec.Pod)
+		}
+		zone, ok := b.zoneOf(d, spec.Zone, implied, by)
+		if !ok {
+			continue
+		}
+		h := &Host{Name: d.Meta.Name, Doc: d, Spec: spec, Zone: zone, Facts: b.hostFacts(d.Meta.Name, spec)}
+		h.TunnelIP = tunnelIP(b.parts[zone], spec)
+		b.checkHost(h)
+		if b.prev != nil {
+			if o := b.prev.Hosts[h.Name]; o != nil && *o == *h {
+				h = o
+			}
+		}
+		b.site.Hosts[h.Name] = h
+		b.parts[zone].Hosts = append(b.parts[zone].Hosts, h)
+	}
+}
+
+func (b *builder) podZone(d *schema.Document, pod string) (zone, by string) {
+	p := b.site.pods[pod]
+	if p == nil {
+		if b.site.Invalid[schema.ID{Kind: schema.KindPod, Name: pod}] == "" {
+			unknown(&b.diags, d.At("spec.pod"), "pod", pod, slices.Sorted(maps.Keys(b.site.pods)))
+		}
+		return "", ""
+	}
+	for name, z := range b.parts {
+		if slices.Contains(z.Pods, p) {
+			return name, "pod " + pod
+		}
+	}
+	return "", ""
+}
+
+// hostFacts takes what the host said itself over what its document states, and
+// that over stock Debian.
+func (b *builder) hostFacts(name string, spec *schema.Host) Facts {
+	if f, ok := b.facts[name]; ok {
+		if f.Instance == "" {
+			f.Instance = "weft"
+		}
+		return f
+	}
+	f := StockFacts()
+	s := spec.Facts
+	if s == nil {
+		return f
+	}
+	set(&f.ESP, s.ESP)
+	set(&f.WireGuard, s.WireGuard)
+	set(&f.PPP, s.PPP)
+	set(&f.VLANDevices, s.VLANDevices)
+	set(&f.Rootless, s.Rootless)
+	set(&f.IPTables, s.IPTables)
+	set(&f.OVSVersion, s.OVSVersion)
+	set(&f.STT, s.STT)
+	return f
+}
+
+func set[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// tunnelIP is where a host's tunnels end: as written, else the address of a
+// bridge that carries guest traffic, else of any bridge.
+func tunnelIP(z *Zone, spec *schema.Host) netip.Addr {
+	if spec.TunnelIP.IsValid() {
+		return spec.TunnelIP
+	}
+	first := netip.Addr{}
+	for i := range spec.Bridges {
+		br := &spec.Bridges[i]
+		if !br.Address.IsValid() {
+			continue
+		}
+		if slices.ContainsFunc(z.Physical, func(p *PhysicalNetwork) bool { return p.Guest == br.Name }) {
+			return br.Address.Addr()
+		}
+		if !first.IsValid() {
+			first = br.Address.Addr()
+		}
+	}
+	return first
+}
+
+// checkHost holds the rule that a userspace datapath can end tunnels only on
+// the local port of one of its bridges, and that a tunnel end is one host's.
+func (b *builder) checkHost(h *Host) {
+	d := h.Doc
+	if h.Spec.TunnelIP.IsValid() && h.Spec.OVS.Datapath == "netdev" {
+		found := slices.ContainsFunc(h.Spec.Bridges, func(br schema.HostBridge) bool { return br.Address.IsValid() && br.Address.Addr() == h.Spec.TunnelIP })
+		if !found {
+			b.diags.Errorf(d.At("spec.tunnelIP"), "tunnel-endpoint", "the tunnel endpoint %s is not the address of a bridge of host %s, which the datapath netdev needs", h.Spec.TunnelIP, h.Name).
+				Offending(h.Spec.TunnelIP.String()).Hintf("give a bridge the address, or leave tunnelIP out")
+			b.site.Invalid[d.ID()] = d.ID().String() + " has a wrong tunnel endpoint"
+			b.zoneBroken(h.Zone, d.ID().String()+" has a wrong tunnel endpoint")
+		}
+	}
+	if !h.TunnelIP.IsValid() {
+		return
+	}
+	for _, o := range b.parts[h.Zone].Hosts {
+		if o.TunnelIP == h.TunnelIP {
+			b.diags.Errorf(endpointPos(h), "duplicate-endpoint", "the tunnels of host %s end at %s, as those of host %s do", h.Name, h.TunnelIP, o.Name).
+				Offending(h.TunnelIP.String()).See(endpointPos(o), "the other host").Hintf("each host of a zone has its own tunnel endpoint")
+			b.zoneBroken(h.Zone, "hosts "+o.Name+" and "+h.Name+" have the same tunnel endpoint")
+		}
+	}
+}
+
+// endpointPos is the place that states where h's tunnels end.
+func endpointPos(h *Host) schema.Pos {
+	if h.Spec.TunnelIP.IsValid() {
+		return h.Doc.At("spec.tunnelIP")
+	}
+	for i := range h.Spec.Bridges {
+		if h.Spec.Bridges[i].Address.IsValid() && h.Spec.Bridges[i].Address.Addr() == h.TunnelIP {
+			return d2(h.Doc, "spec.bridges", i, "address")
+		}
+	}
+	return h.Doc.At("spec.bridges")
+}
+
+func (b *builder) offerings() {
+	for _, d := range b.kinds[schema.KindNetworkOffering] {
+		spec, _ := d.Spec.(*schema.NetworkOffering)
+		name := d.Meta.Name
+		for i, z := range spec.Zones {
+			if b.parts[z] == nil && b.site.Invalid[schema.ID{Kind: schema.KindZone, Name: z}] == "" {
+				unknown(&b.diags, d1(d, "spec.zones", i), "zone", z, b.zoneNames)
+			}
+		}
+		o := &Offering{Name: name, Doc: d, Spec: spec}
+		if b.prev != nil {
+			if p := b.prev.Offerings[name]; p != nil && p.Doc == d {
+				o = p
+			}
+		}
+		b.site.Offerings[name] = o
+	}
+	b.accounts()
+}
+
+func (b *builder) accounts() {
+	b.site.Accounts[schema.SystemAccount] = systemAccount
+	for _, d := range b.kinds[schema.KindAccount] {
+		spec, _ := d.Spec.(*schema.Account)
+		a := &Account{Name: d.Meta.Name, Doc: d, Spec: spec}
+		if b.prev != nil {
+			if p := b.prev.Accounts[a.Name]; p != nil && p.Doc == d {
+				a = p
+			}
+		}
+		b.site.Accounts[a.Name] = a
+	}
+	known := slices.Sorted(maps.Keys(b.site.Accounts))
+	for _, d := range b.kinds[schema.KindNetworkOffering] {
+		spec, _ := d.Spec.(*schema.NetworkOffering)
+		for i, a := range spec.Accounts {
+			if b.site.Accounts[a] == nil && b.site.Invalid[schema.ID{Kind: schema.KindAccount, Name: a}] == "" {
+				unknown(&b.diags, d1(d, "spec.accounts", i), "account", a, known)
+			}
+		}
+	}
+}
+
+var systemAccount = &Account{Name: schema.SystemAccount, Spec: &schema.Account{Domain: "root", VNetsFallback: true, PublicIPFallback: true}}
+
+// finish takes zones from the site before where nothing in them changed.
+func (b *builder) finish() {
+	for _, name := range b.zoneNames {
+		z := b.parts[name]
+		if z.Invalid == "" {
+			z.Invalid = b.all
+		}
+		if b.prev != nil {
+			if o := b.prev.Zones[name]; o != nil && sameZone(o, z) {
+				z = o
+			}
+		}
+		if z.wires == nil {
+			z.buildWires()
+		}
+		b.site.Zones[name] = z
+	}
+}
+
+func sameZone(a, b *Zone) bool {
+	return a.Doc == b.Doc && a.Invalid == b.Invalid && slices.Equal(a.Hosts, b.Hosts) && slices.Equal(a.Physical, b.Physical) &&
+		slices.Equal(a.Ranges, b.Ranges) && slices.Equal(a.Pods, b.Pods)
+}
+
+// ZoneNames lists the zones by name.
+func (s *Site) ZoneNames() []string { return slices.Sorted(maps.Keys(s.Zones)) }

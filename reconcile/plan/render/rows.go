@@ -1,0 +1,368 @@
+// Package render writes plans for people and machines: text for terminals,
+// Markdown for pull requests, annotations for GitHub, JSON.
+//
+// In goes a plan.Report; out comes text on a writer. cmd imports it. What users
+// wrote cannot break out of its line, fence or annotation.
+package render
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"weft.dev/reconcile/plan"
+	"weft.dev/reconcile/resource"
+)
+
+// A row is one line of a plan before it gets its form.
+type row struct {
+	depth int
+	// mark is a glyph: a verb's, "!" or "".
+	mark string
+	// text may hold anything a user wrote; rows are cleaned when written.
+	text string
+	// more is of less weight, right stands at the right margin.
+	more  string
+	right string
+	kind  rowKind
+}
+
+type rowKind uint8
+
+const (
+	plain   rowKind = iota
+	heading         // of a group
+	action
+	detail
+	context // a line of a difference that stays
+	added
+	removed
+	warning
+)
+
+// phases in the order in which they are shown.
+func phases() []plan.Phase {
+	return []plan.Phase{plan.Design, plan.Implement, plan.Prepare, plan.Release, plan.Shutdown, plan.Trash}
+}
+
+// hostRows lists all there is to say of one host.
+func hostRows(p *plan.Plan) []row {
+	var out []row
+	if p.Frozen != "" {
+		out = append(out, row{kind: heading, text: "frozen: nothing is changed here"}, row{depth: 1, text: p.Frozen})
+	}
+	within := implied(p)
+	out = append(out, groups(p, within, false)...)
+	if drift := groups(p, within, true); len(drift) > 0 {
+		out = append(out, row{kind: heading, text: "drift: what somebody else changed here, put right"})
+		for i := range drift {
+			drift[i].depth++
+		}
+		out = append(out, drift...)
+	}
+	return append(out, asides(p)...)
+}
+
+// groups lists the actions by owner and phase.
+func groups(p *plan.Plan, within map[resource.ID]int, drift bool) []row {
+	by := map[resource.Owner]map[plan.Phase][]*plan.Action{}
+	var owners []resource.Owner
+	for _, a := range p.Actions {
+		if a.Drift != drift || a.Implied {
+			continue
+		}
+		o := a.Owner()
+		if by[o] == nil {
+			by[o] = map[plan.Phase][]*plan.Action{}
+			owners = append(owners, o)
+		}
+		by[o][a.Phase] = append(by[o][a.Phase], a)
+	}
+	slices.Sort(owners)
+	var out []row
+	for _, o := range owners {
+		out = append(out, row{kind: heading, text: ownerWords(o)})
+		for _, phase := range phases() {
+			if len(by[o][phase]) == 0 {
+				continue
+			}
+			out = append(out, row{depth: 1, text: string(phase)})
+			for _, a := range by[o][phase] {
+				out = append(out, actionRows(a, within[a.ID], p.Revision)...)
+			}
+		}
+	}
+	return out
+}
+
+func ownerWords(o resource.Owner) string {
+	if o == "" {
+		return "of unknown owner"
+	}
+	if strings.HasPrefix(string(o), "host/") {
+		return string(o) + " (what networks share)"
+	}
+	return string(o)
+}
+
+// implied counts what vanishes with each removed resource, by the resource
+// that has a line of its own.
+func implied(p *plan.Plan) map[resource.ID]int {
+	by := make(map[resource.ID]*plan.Action, len(p.Actions))
+	for _, a := range p.Actions {
+		by[a.ID] = a
+	}
+	out := map[resource.ID]int{}
+	for _, a := range p.Actions {
+		top := a
+		for range len(p.Actions) {
+			if !top.Implied {
+				break
+			}
+			up, ok := resource.Parent(top.Before.State)
+			if !ok || by[up] == nil {
+				break
+			}
+			top = by[up]
+		}
+		if top != a {
+			out[top.ID]++
+		}
+	}
+	return out
+}
+
+func actionRows(a *plan.Action, within int, revision string) []row {
+	r := row{depth: 2, kind: action, mark: string(a.Verb), text: a.ID.String()}
+	if s := a.Source(revision); !s.IsZero() {
+		r.right = sourceWords(s)
+	}
+	switch {
+	case a.Verb == plan.Create:
+		r.more = summary(a.After.State)
+	case within > 0:
+		r.more = fmt.Sprintf("and %d within it", within)
+	}
+	out := []row{r}
+	for _, c := range a.Changes {
+		out = append(out, changeRows(c)...)
+	}
+	if a.Reason != "" && a.Verb != plan.Delete {
+		out = append(out, row{depth: 3, kind: detail, text: a.Reason})
+	}
+	if a.Disrupts != "" {
+		out = append(out, row{depth: 3, kind: warning, mark: "!", text: a.Disrupts})
+	}
+	return out
+}
+
+func sourceWords(s plan.Source) string {
+	if s.Line > 0 {
+		return fmt.Sprintf("%s:%d", s.File, s.Line)
+	}
+	return s.File
+}
+
+// summary is a state in one line: its fields that say something.
+func summary(st resource.State) string {
+	var parts []string
+	for _, f := range st.Fields() {
+		switch {
+		case f.Value == "" || f.Name == "owner" || isHash(f.Value):
+		case f.Lines:
+			parts = append(parts, fmt.Sprintf("%s (%s)", f.Name, count(strings.Count(f.Value, "\n")+1, "line")))
+		case f.Value == "true":
+			parts = append(parts, f.Name)
+		default:
+			parts = append(parts, f.Name+" "+f.Value)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// isHash reports whether v is a fingerprint, which says nothing to people.
+func isHash(v string) bool {
+	return len(v) == 16 && strings.Trim(v, "0123456789abcdef") == ""
+}
+
+func changeRows(c plan.Change) []row {
+	if !c.Lines {
+		words := fmt.Sprintf("%s: %s -> %s", c.Field, orNone(c.From), orNone(c.To))
+		if isHash(c.From) || isHash(c.To) {
+			words = c.Field + " changed"
+		} else if c.To == "" && c.From != "" && (c.Field == "content" || c.Field == "details") {
+			words = c.Field + " differ"
+		}
+		return []row{{depth: 3, kind: detail, text: words}}
+	}
+	out := []row{{depth: 3, kind: detail, text: c.Field + ":"}}
+	for _, l := range c.Diff {
+		r := row{depth: 4, kind: context, text: l.Text}
+		switch l.Op {
+		case "+":
+			r.kind, r.mark = added, "+"
+		case "-":
+			r.kind, r.mark = removed, "-"
+		case "@":
+			r.text = "... " + l.Text
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func orNone(v string) string {
+	if v == "" {
+		return "(none)"
+	}
+	return v
+}
+
+// asides lists what is not done and why.
+func asides(p *plan.Plan) []row {
+	var out []row
+	section := func(title string, rows []row) {
+		if len(rows) > 0 {
+			out = append(append(out, row{kind: heading, text: title}), rows...)
+		}
+	}
+	section("blocked: cannot be made what they should be", blockedRows(p))
+	section("held: left exactly as they are", heldRows(p))
+	section("foreign: not ours, not touched", foreignRows(p))
+	section("not read: nothing is planned here", unreadRows(p))
+	section("unbound: ports that flows wait for", unboundRows(p))
+	return out
+}
+
+func blockedRows(p *plan.Plan) []row {
+	var out []row
+	for _, b := range p.Blocked {
+		r := row{depth: 1, kind: action, mark: string(b.Verb), text: b.ID.String(), more: string(b.Owner)}
+		if !b.Source.IsZero() {
+			r.right = sourceWords(b.Source)
+		}
+		out = append(out, r, row{depth: 2, kind: detail, text: b.Reason})
+	}
+	return out
+}
+
+func heldRows(p *plan.Plan) []row {
+	var out []row
+	for _, h := range p.Held {
+		more := h.Cause
+		if h.Resources > 0 {
+			more += ", " + count(h.Resources, "resource")
+		}
+		out = append(out, row{depth: 1, text: string(h.Owner), more: more}, row{depth: 2, kind: detail, text: h.Reason})
+	}
+	return out
+}
+
+func foreignRows(p *plan.Plan) []row {
+	var out []row
+	for _, f := range p.Foreign {
+		if slices.ContainsFunc(p.Blocked, func(b plan.Blocked) bool { return b.ID == f.ID }) {
+			continue // said there
+		}
+		words := "is in the way of " + string(f.Owner)
+		if f.Adopted {
+			words = "serves " + string(f.Owner)
+		}
+		out = append(out, row{depth: 1, text: f.ID.String(), more: words}, row{depth: 2, kind: detail, text: f.Words})
+	}
+	return out
+}
+
+func unreadRows(p *plan.Plan) []row {
+	var out []row
+	for _, u := range p.Unread {
+		text := string(u.Kind)
+		if u.NS != "" {
+			text += " in namespace " + u.NS
+		}
+		out = append(out, row{depth: 1, text: text}, row{depth: 2, kind: detail, text: u.Err})
+	}
+	return out
+}
+
+// mostSymbols is how many unbound symbols of one owner are listed.
+const mostSymbols = 5
+
+func unboundRows(p *plan.Plan) []row {
+	var out []row
+	for _, u := range p.Unbound {
+		list := u.Symbols
+		if len(list) > mostSymbols {
+			list = append(slices.Clone(list[:mostSymbols]), fmt.Sprintf("and %d more", len(u.Symbols)-mostSymbols))
+		}
+		out = append(out, row{depth: 1, text: ownerWords(u.Owner), more: strings.Join(list, ", ")})
+	}
+	return out
+}
+
+// reportRows lists what is not about one host: allocations and checks.
+func reportRows(r *plan.Report) []row {
+	var out []row
+	if len(r.Allocations) > 0 {
+		out = append(out, row{kind: heading, text: "weft.lock"})
+		for _, a := range r.Allocations {
+			more := a.To
+			switch a.Verb {
+			case plan.Update:
+				more = a.From + " -> " + a.To
+			case plan.Delete:
+				more = a.From
+			case plan.Create, plan.Replace:
+			}
+			out = append(out, row{depth: 2, kind: action, mark: string(a.Verb), text: a.Owner + " " + a.Field, more: more})
+		}
+	}
+	if rows := checkRows(r); len(rows) > 0 {
+		out = append(append(out, row{kind: heading, text: "checks"}), rows...)
+	}
+	if rows := pathRows(r.Reachability); len(rows) > 0 {
+		out = append(append(out, row{kind: heading, text: "reachability"}), rows...)
+	}
+	return out
+}
+
+func checkRows(r *plan.Report) []row {
+	var out []row
+	passed := 0
+	for _, c := range r.Checks {
+		if c.Status == plan.Passed {
+			passed++
+			continue
+		}
+		x := row{depth: 1, kind: warning, mark: "!", text: fmt.Sprintf("%s %s", c.Name, c.Status)}
+		if !c.Source.IsZero() {
+			x.right = sourceWords(c.Source)
+		}
+		if out = append(out, x); c.Message != "" {
+			out = append(out, row{depth: 2, kind: detail, text: c.Message})
+		}
+	}
+	if passed > 0 {
+		out = append(out, row{depth: 1, text: fmt.Sprintf("%d passed", passed)})
+	}
+	return out
+}
+
+func pathRows(x *plan.Reachability) []row {
+	if x == nil {
+		return nil
+	}
+	var out []row
+	list := func(mark plan.Verb, paths []plan.Path) {
+		for _, p := range paths {
+			r := row{depth: 2, kind: action, mark: string(mark), text: p.From + " -> " + p.To, more: p.Ports}
+			if !p.Source.IsZero() {
+				r.right = sourceWords(p.Source)
+			}
+			out = append(out, r)
+		}
+	}
+	list(plan.Create, x.Gained)
+	list(plan.Delete, x.Lost)
+	return out
+}

@@ -1,0 +1,318 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"weft.dev/reconcile/resource"
+	"weft.dev/schema"
+)
+
+// world is the input of a plan: what is there (before) and what should be
+// (after). same holds fragments that stand on both sides and were not looked
+// into.
+type world struct {
+	before map[resource.ID]resource.Entry
+	after  map[resource.ID]*resource.Entry
+	same   []*resource.Fragment
+	last   map[resource.ID]*resource.Entry
+
+	observed *resource.Observed // nil between two intents
+	holds    []resource.Hold
+	opt      Options
+
+	heldOwner map[resource.Owner]resource.Hold
+	target    map[resource.Owner]bool
+	cookies   map[string]resource.Owner // of held owners' flows
+
+	users map[resource.ID][]resource.ID // who requires it, on either side; built when asked
+}
+
+func newWorld(holds []resource.Hold, opt Options) *world {
+	w := &world{
+		before: map[resource.ID]resource.Entry{}, after: map[resource.ID]*resource.Entry{}, holds: holds, opt: opt,
+		heldOwner: map[resource.Owner]resource.Hold{}, target: map[resource.Owner]bool{}, cookies: map[string]resource.Owner{},
+	}
+	for _, h := range holds {
+		w.heldOwner[h.Owner] = h
+		w.cookies[fmt.Sprintf("%012x", resource.Cookie(h.Owner))] = h.Owner
+	}
+	for _, o := range opt.Target {
+		w.target[o] = true
+	}
+	return w
+}
+
+// want adds a fragment to the desired side.
+func (w *world) want(f *resource.Fragment) error {
+	for i := range f.Entries {
+		e := &f.Entries[i]
+		id := e.State.ID()
+		if d, ok := w.after[id]; ok {
+			return fmt.Errorf("%s is asked for twice: by %s%s and by %s%s", id, d.Owner, at(d), e.Owner, at(e))
+		}
+		w.after[id] = e
+	}
+	return nil
+}
+
+func at(e *resource.Entry) string {
+	if len(e.Origin) == 0 {
+		return ""
+	}
+	return " (" + e.Origin[0].String() + ")"
+}
+
+// claims reports two desired holders of one claim, which the compiler should
+// have seen. What held owners ask for does not count.
+func (w *world) claims() error {
+	holders := map[string]*resource.Entry{}
+	for _, id := range w.sortedAfter() {
+		e := w.after[id]
+		if _, held := w.heldOwner[e.Owner]; held {
+			continue
+		}
+		for _, c := range resource.Claims(e.State) {
+			h, ok := holders[c]
+			if ok && h != e {
+				return fmt.Errorf("%s is claimed twice: by %s of %s%s and by %s of %s%s",
+					c, h.State.ID(), h.Owner, at(h), id, e.Owner, at(e))
+			}
+			holders[c] = e
+		}
+	}
+	return nil
+}
+
+// sortedAfter lists the desired claimants in a stable order.
+func (w *world) sortedAfter() []resource.ID {
+	var out []resource.ID
+	for id, e := range w.after {
+		if _, ok := e.State.(resource.Claimant); ok {
+			out = append(out, id)
+		}
+	}
+	slices.SortFunc(out, resource.ID.Compare)
+	return out
+}
+
+// find returns both sides of id, nil where it is not.
+func (w *world) find(id resource.ID) (before, after *resource.Entry) {
+	if e, ok := w.before[id]; ok {
+		before = &e
+	}
+	after = w.after[id]
+	if before != nil || after != nil {
+		return before, after
+	}
+	for _, f := range w.same {
+		i, ok := slices.BinarySearchFunc(f.Entries, id, func(e resource.Entry, id resource.ID) int { return e.State.ID().Compare(id) })
+		if ok {
+			return &f.Entries[i], &f.Entries[i]
+		}
+	}
+	return nil, nil
+}
+
+// lastOf returns what was intended of id, if that is known.
+func (w *world) lastOf(id resource.ID) *resource.Entry {
+	if w.last == nil && w.opt.Last != nil {
+		w.last = make(map[resource.ID]*resource.Entry, w.opt.Last.Len())
+		for _, f := range w.opt.Last.Fragments {
+			for i := range f.Entries {
+				w.last[f.Entries[i].State.ID()] = &f.Entries[i]
+			}
+		}
+	}
+	return w.last[id]
+}
+
+// wasRequired lists what the present resource stands on. Kernels do not tell
+// everything: what was written last, where that is what is there, tells the rest.
+func (w *world) wasRequired(id resource.ID, before, after *resource.Entry) []resource.ID {
+	if before == nil {
+		return nil
+	}
+	out := resource.Requires(before.State)
+	if before == after {
+		return out
+	}
+	if after != nil && before.State.Fingerprint() == after.State.Fingerprint() {
+		return append(slices.Clip(out), resource.Requires(after.State)...)
+	}
+	if l := w.lastOf(id); l != nil && l.State.Fingerprint() == before.State.Fingerprint() {
+		out = append(slices.Clip(out), resource.Requires(l.State)...)
+	}
+	return out
+}
+
+// parentsOf lists what takes the present resource with it when it goes.
+func (w *world) parentsOf(id resource.ID, before, after *resource.Entry) []resource.ID {
+	var out []resource.ID
+	add := func(e *resource.Entry) {
+		if p, ok := resource.Parent(e.State); ok && !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	add(before)
+	if after != nil && before.State.Fingerprint() == after.State.Fingerprint() {
+		add(after)
+	} else if l := w.lastOf(id); l != nil && l.State.Fingerprint() == before.State.Fingerprint() {
+		add(l)
+	}
+	return out
+}
+
+// usersOf lists who requires id, on either side, in a stable order.
+func (w *world) usersOf(id resource.ID) []resource.ID {
+	if w.users == nil {
+		w.users = make(map[resource.ID][]resource.ID, len(w.before))
+		for user, b := range w.before {
+			a := w.after[user]
+			w.use(user, w.wasRequired(user, &b, a))
+			if a != nil {
+				w.use(user, resource.Requires(a.State))
+			}
+		}
+		for user, a := range w.after {
+			if _, ok := w.before[user]; !ok {
+				w.use(user, resource.Requires(a.State))
+			}
+		}
+		for _, f := range w.same {
+			for i := range f.Entries {
+				w.use(f.Entries[i].State.ID(), resource.Requires(f.Entries[i].State))
+			}
+		}
+	}
+	l := w.users[id]
+	slices.SortFunc(l, resource.ID.Compare)
+	l = slices.Compact(l)
+	w.users[id] = l
+	return l
+}
+
+func (w *world) use(user resource.ID, required []resource.ID) {
+	for _, r := range required {
+		if r != user {
+			w.users[r] = append(w.users[r], user)
+		}
+	}
+}
+
+// leave returns why the resource is to be left as it is, "" if it is not.
+func (w *world) leave(id resource.ID, before, after *resource.Entry) string {
+	for _, e := range []*resource.Entry{before, after} {
+		if e == nil {
+			continue
+		}
+		owner := w.ownerOf(id, e)
+		if why := w.leaveOwner(owner); why != "" {
+			return why
+		}
+		if owner == "" && after == nil && len(w.holds) > 0 && id.Kind != resource.KindFlows {
+			return "its owner is not known, and some owners are held"
+		}
+	}
+	if u, ok := w.unread(id, before, after); ok {
+		return u
+	}
+	return ""
+}
+
+// leaveOwner returns why all of owner's is to be left as it is, "" if it is not.
+func (w *world) leaveOwner(owner resource.Owner) string {
+	if h, ok := w.heldOwner[owner]; ok {
+		return fmt.Sprintf("%s is held (%s)", owner, h.Cause)
+	}
+	if len(w.target) > 0 && !w.target[owner] {
+		return string(owner) + " is no target of this plan"
+	}
+	return ""
+}
+
+// ownerOf is the owner of e. A switch knows a cookie only.
+func (w *world) ownerOf(id resource.ID, e *resource.Entry) resource.Owner {
+	if e.Owner != "" || id.Kind != resource.KindFlows {
+		return e.Owner
+	}
+	return w.cookies[id.Name[strings.LastIndexByte(id.Name, '/')+1:]]
+}
+
+// unread reports whether id lies in a part of the host that was not seen, as
+// it is or as it should be.
+func (w *world) unread(id resource.ID, before, after *resource.Entry) (string, bool) {
+	if w.observed == nil {
+		return "", false
+	}
+	for _, u := range w.observed.Unread {
+		if u.Kind != id.Kind {
+			continue
+		}
+		// A process that is not seen may run in any namespace.
+		somewhere := u.Kind == resource.KindProcess && before == nil
+		if u.NS == "" || somewhere || u.NS == namespace(id, before) || u.NS == namespace(id, after) {
+			return unreadWords(u), true
+		}
+	}
+	return "", false
+}
+
+func unreadWords(u resource.Unread) string {
+	where := string(u.Kind)
+	if u.NS != "" {
+		where += " in namespace " + u.NS
+	}
+	return where + " could not be read"
+}
+
+// namespace is the network namespace that id lies in, "" for the host's own.
+func namespace(id resource.ID, e *resource.Entry) string {
+	switch id.Kind {
+	case resource.KindNS:
+		return id.Name
+	case resource.KindLink, resource.KindAddr, resource.KindRoute, resource.KindSysctl, resource.KindChain, resource.KindSet:
+		ns, _, _ := strings.Cut(id.Name, "/")
+		return ns
+	case resource.KindProcess:
+		if e == nil {
+			return ""
+		}
+		p, _ := e.State.(resource.Process)
+		return p.NS
+	default:
+		return ""
+	}
+}
+
+// contains reports whether things of kind u may lie within id and die with it.
+func contains(id resource.ID, u resource.Unread) bool {
+	switch u.Kind {
+	case resource.KindPort, resource.KindTunnel, resource.KindFlows:
+		return id.Kind == resource.KindBridge
+	case resource.KindAddr, resource.KindRoute, resource.KindSysctl:
+		return (id.Kind == resource.KindNS || id.Kind == resource.KindLink) && (u.NS == "" || namespace(id, nil) == u.NS)
+	case resource.KindLink:
+		return (id.Kind == resource.KindNS || id.Kind == resource.KindBridge) && (u.NS == "" || namespace(id, nil) == u.NS)
+	case resource.KindChain, resource.KindSet, resource.KindProcess:
+		return id.Kind == resource.KindNS && (u.NS == "" || namespace(id, nil) == u.NS)
+	}
+	return false
+}
+
+// sourceOf is where an entry comes from.
+func sourceOf(e *resource.Entry, commit string) Source {
+	if e == nil || len(e.Origin) == 0 || e.Origin[0] == (schema.Pos{}) {
+		return Source{}
+	}
+	return Source{File: e.Origin[0].File, Line: e.Origin[0].Line, Commit: commit}
+}
+
+func compareNodes(a, b *node) int {
+	if c := cmp.Compare(a.owner(), b.owner()); c != 0 {
+		return c
+	}
+	return a.id.Compare(b.id)
+}

@@ -1,0 +1,208 @@
+// Package pipeline is the OpenFlow pipeline of the integration bridge, as
+// values: which rules a port, a segment and a host need.
+//
+// Network identity is metadata = fabric<<32 | vnet, so that classification
+// costs rules per port, not per port and network, and no number is allocated
+// per host. reg0 says where a frame comes from, reg2 the port it goes to, reg3
+// where that port is. Tunnels and wires never feed tunnels or wires. Gurus and
+// switches import it; it is pure.
+package pipeline
+
+import (
+	"net/netip"
+	"strconv"
+
+	"weft.dev/reconcile/plugin"
+	"weft.dev/reconcile/resource"
+	"weft.dev/schema"
+)
+
+// The tables.
+const (
+	TableClassify = 0
+	TableSecurity = 10
+	TableLearn    = 20
+	TableGroup    = 25
+	TableLearned  = 30 // written by the switch itself
+	TableForward  = 40
+	TableFlood    = 50
+	TableDeliver  = 60
+)
+
+// Where a frame comes from (reg0) or a learned port is (reg3).
+const (
+	fromLocal  = 0
+	fromTunnel = 1
+	fromWire   = 2
+)
+
+const (
+	typeIPv4 = 0x0800
+	typeARP  = 0x0806
+	protoUDP = 17
+	tagged   = 0x1000 // the bit of vlan_tci that says there is a tag
+)
+
+// TunnelName is the name of the tunnel port of that type and UDP port towards
+// remote.
+func TunnelName(typ string, port int, remote netip.Addr) string {
+	return resource.Short(15, "wt", typ, strconv.Itoa(port), remote.String())
+}
+
+// PatchName is the name of the patch port on the integration bridge that
+// leads to the label bridge, and PatchPeer that of its other end.
+func PatchName(label string) string { return resource.Short(15, "wi", label) }
+
+// PatchPeer is the name of the patch port on the label bridge.
+func PatchPeer(label string) string { return resource.Short(15, "wl", label) }
+
+// Fabric is the upper half of a segment's identity. All tunnels of one
+// encapsulation are one fabric, because hosts share their tunnel ports; every
+// label of a zone is one.
+func Fabric(s plugin.Segment) uint32 {
+	if s.Label == "" {
+		return uint32(resource.Digest("fabric", s.Scheme, strconv.Itoa(s.Port)))
+	}
+	return uint32(resource.Digest("fabric", "wire", s.Zone, s.Label))
+}
+
+// Identity is the metadata value of a segment.
+func Identity(s plugin.Segment) uint64 { return uint64(Fabric(s))<<32 | uint64(s.VNet) }
+
+func is(f resource.FlowField, v uint64) resource.Cond { return resource.Cond{Field: f, Value: v} }
+
+func inPort(sym string) resource.Cond { return resource.Cond{Field: resource.FieldInPort, Sym: sym} }
+
+func untagged() resource.Cond {
+	return resource.Cond{Field: resource.FieldVLAN, Value: 0, Mask: tagged}
+}
+
+func set(f resource.FlowField, v uint64) resource.Act {
+	return resource.Act{Op: resource.OpSet, Field: f, Value: v}
+}
+
+func goTo(t uint8) resource.Act { return resource.Act{Op: resource.OpGoto, Table: t} }
+
+func flow(table uint8, priority uint16, match []resource.Cond, do ...resource.Act) resource.Flow {
+	return resource.Flow{Table: table, Priority: priority, Match: match, Do: do}
+}
+
+type conds = []resource.Cond
+
+// Port returns the rules of a trusted local port of segment s, such as a
+// router's: classification and delivery, no port security.
+func Port(s plugin.Segment, sym string) []resource.Flow {
+	return append(attach(s, sym), flow(TableSecurity, 100, conds{inPort(sym)}, goTo(TableLearn)))
+}
+
+func attach(s plugin.Segment, sym string) []resource.Flow {
+	id := Identity(s)
+	return []resource.Flow{
+		flow(TableClassify, 100, conds{inPort(sym), untagged()}, set(resource.FieldMetadata, id), goTo(TableSecurity)),
+		flow(TableDeliver, 100, conds{is(resource.FieldMetadata, id), {Field: resource.FieldReg2, Sym: sym}},
+			resource.Act{Op: resource.OpOutput, Sym: sym}),
+	}
+}
+
+// Guest returns the rules of a virtual machine's port: only its own MAC and
+// addresses leave it, it may ask for DHCP and probe its address, and it is no
+// DHCP server. Guests with ips empty may use their MAC only.
+func Guest(s plugin.Segment, sym string, mac schema.MAC, ips []netip.Addr) []resource.Flow {
+	m := resource.MACValue(mac)
+	own := func(more ...resource.Cond) conds {
+		return append(conds{inPort(sym), is(resource.FieldEthSrc, m)}, more...)
+	}
+	ip, arp := is(resource.FieldEthType, typeIPv4), is(resource.FieldEthType, typeARP)
+	udp, sha := is(resource.FieldIPProto, protoUDP), is(resource.FieldARPSHA, m)
+	out := append(attach(s, sym),
+		flow(TableSecurity, 300, own(ip, udp, is(resource.FieldTPSrc, 67))),
+		flow(TableSecurity, 200, own(ip, is(resource.FieldIPSrc, 0), udp, is(resource.FieldTPSrc, 68), is(resource.FieldTPDst, 67)), goTo(TableLearn)),
+		flow(TableSecurity, 200, own(arp, sha, is(resource.FieldARPSPA, 0)), goTo(TableLearn)))
+	for _, a := range ips {
+		if !a.Is4() {
+			continue
+		}
+		v := addr4(a)
+		out = append(out,
+			flow(TableSecurity, 100, own(ip, is(resource.FieldIPSrc, v)), goTo(TableLearn)),
+			flow(TableSecurity, 100, own(arp, sha, is(resource.FieldARPSPA, v)), goTo(TableLearn)))
+	}
+	return out
+}
+
+func addr4(a netip.Addr) uint64 {
+	b := a.As4()
+	return uint64(b[0])<<24 | uint64(b[1])<<16 | uint64(b[2])<<8 | uint64(b[3])
+}
+
+// Segment returns the rules that make s one broadcast domain on a host: learn
+// who is where, flood what is for all among the local ports and, from local
+// ports only, to the tunnels (symbols) or the wire.
+func Segment(s plugin.Segment, ports, tunnels []string) []resource.Flow {
+	id := is(resource.FieldMetadata, Identity(s))
+	var local []resource.Act
+	for _, p := range ports {
+		local = append(local, resource.Act{Op: resource.OpDeliver, Sym: p, Table: TableDeliver})
+	}
+	all := append([]resource.Act(nil), local...)
+	switch {
+	case s.Label == "":
+		all = append(all, resource.Act{Op: resource.OpTunFromMeta})
+		for _, t := range tunnels {
+			all = append(all, resource.Act{Op: resource.OpOutput, Sym: t})
+		}
+	default:
+		if s.VNet != 0 {
+			all = append(all, resource.Act{Op: resource.OpPushVLAN}, resource.Act{Op: resource.OpVIDFromMeta})
+		}
+		all = append(all, resource.Act{Op: resource.OpOutput, Sym: resource.PortSym(PatchName(s.Label))})
+	}
+	return []resource.Flow{
+		flow(TableLearn, 100, conds{id}, resource.Act{Op: resource.OpLearn, Table: TableLearned}, goTo(TableGroup)),
+		flow(TableFlood, 200, conds{id, is(resource.FieldReg0, fromLocal)}, all...),
+		flow(TableFlood, 100, conds{id}, local...),
+	}
+}
+
+// Host returns the rules that every host has, whatever its networks: group
+// addresses are flooded, known ones forwarded, and what came from a tunnel or
+// wire goes to local ports only.
+func Host() []resource.Flow {
+	group := resource.Cond{Field: resource.FieldEthDst, Value: 1 << 40, Mask: 1 << 40}
+	outReg2 := resource.Act{Op: resource.OpOutReg2}
+	local := is(resource.FieldReg0, fromLocal)
+	return []resource.Flow{
+		flow(TableGroup, 200, conds{group}, goTo(TableFlood)),
+		flow(TableGroup, 100, nil, resource.Act{Op: resource.OpResubmit, Table: TableLearned}, goTo(TableForward)),
+		flow(TableForward, 400, conds{is(resource.FieldReg2, 0)}, goTo(TableFlood)),
+		flow(TableForward, 300, conds{is(resource.FieldReg3, fromLocal)}, goTo(TableDeliver)),
+		flow(TableForward, 200, conds{local, is(resource.FieldReg3, fromTunnel)}, resource.Act{Op: resource.OpTunFromMeta}, outReg2),
+		flow(TableForward, 200, conds{local, is(resource.FieldReg3, fromWire), {Field: resource.FieldMetadata, Value: 0, Mask: 0xffffffff}}, outReg2),
+		flow(TableForward, 100, conds{local, is(resource.FieldReg3, fromWire)},
+			resource.Act{Op: resource.OpPushVLAN}, resource.Act{Op: resource.OpVIDFromMeta}, outReg2),
+	}
+}
+
+// Tunnel returns the rule that classifies what a tunnel port of that type
+// and UDP port brings.
+func Tunnel(typ string, port int, sym string) resource.Flow {
+	id := Identity(plugin.Segment{Scheme: typ, Port: port})
+	return flow(TableClassify, 100, conds{inPort(sym)},
+		set(resource.FieldMetadata, id), resource.Act{Op: resource.OpMetaFromTun},
+		set(resource.FieldReg0, fromTunnel), goTo(TableLearn))
+}
+
+// Wire returns the rules that classify what the patch from a label bridge
+// brings: tagged frames by their VLAN, others as VLAN 0.
+func Wire(zone, label string) []resource.Flow {
+	id := Identity(plugin.Segment{Scheme: schema.SchemeVLAN, Label: label, Zone: zone})
+	sym := resource.PortSym(PatchName(label))
+	tag := resource.Cond{Field: resource.FieldVLAN, Value: tagged, Mask: tagged}
+	return []resource.Flow{
+		flow(TableClassify, 100, conds{inPort(sym), tag},
+			set(resource.FieldMetadata, id), resource.Act{Op: resource.OpMetaFromVID}, resource.Act{Op: resource.OpPopVLAN},
+			set(resource.FieldReg0, fromWire), goTo(TableLearn)),
+		flow(TableClassify, 100, conds{inPort(sym), untagged()},
+			set(resource.FieldMetadata, id), set(resource.FieldReg0, fromWire), goTo(TableLearn)),
+	}
+}

@@ -1,0 +1,199 @@
+// Package plugin is what a guru, an element or a switch implements: pure
+// functions from a resolved network to resources on hosts.
+//
+// In goes a model.Network; out comes a Draft. Plugins import it, and compile
+// runs them; it imports model, resource and schema only.
+package plugin
+
+import (
+	"net/netip"
+	"slices"
+
+	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/resource"
+	"weft.dev/schema"
+)
+
+// A Guru decides the topology of networks: broadcast domain, ports, tunnels.
+type Guru interface {
+	// Name is CloudStack's name of it.
+	Name() string
+	// CanHandle returns "" if the guru designs n, else why not, as the end
+	// of the sentence "NAME declines: ...". Exactly one guru must accept a network.
+	CanHandle(n *model.Network) string
+	// Design asks for the topology of n on every host of n.
+	Design(n *model.Network, out *Draft)
+}
+
+// An Element turns offered services of a network into resources.
+type Element interface {
+	// Name is the provider's name in offerings.
+	Name() string
+	// Services lists what it can provide.
+	Services() []string
+	// Implement asks for what the services need that n's offering takes from
+	// this provider. It is called once per network with such a service.
+	Implement(n *model.Network, out *Draft)
+}
+
+// A Switch designs what the networks of one host share.
+type Switch interface {
+	// Name is the vswitch of PhysicalNetwork: "OpenVSwitch".
+	Name() string
+	// DesignHost asks for the host's own resources, given the union of what
+	// its networks need. out.Owner is host/NAME.
+	DesignHost(h *model.Host, needs *Needs, out *Draft)
+}
+
+// A Registry lists what a weft is made of.
+type Registry struct {
+	Gurus    []Guru
+	Public   Guru // designs the public leg of every router
+	Elements []Element
+	Switches []Switch
+}
+
+// A Draft collects what plugins ask for on behalf of one owner.
+type Draft struct {
+	Owner resource.Owner
+	Diags schema.Diags
+	// Hosts are the entries by host name.
+	Hosts map[string][]resource.Entry
+	// Needs are what the owner needs of what hosts share, by host name.
+	Needs map[string]*Needs
+	// Domains and Relays are what reachability reads beside the resources.
+	Domains []Domain
+	Relays  []Relay
+	// at is where an entry comes from when the plugin does not say.
+	at []schema.Pos
+	// flows is the place of the owner's flows among the entries of a host.
+	flows map[string]int
+}
+
+// NewDraft returns an empty draft for owner, whose document stands at pos.
+func NewDraft(owner resource.Owner, pos schema.Pos) *Draft {
+	return &Draft{
+		Owner: owner, Hosts: map[string][]resource.Entry{}, Needs: map[string]*Needs{},
+		at: []schema.Pos{pos}, flows: map[string]int{},
+	}
+}
+
+// Ask puts st on host; origin is the document lines that ask for it, by default
+// the owner's document.
+func (d *Draft) Ask(host string, st resource.State, origin ...schema.Pos) {
+	if len(origin) == 0 {
+		origin = d.at
+	}
+	d.Hosts[host] = append(d.Hosts[host], resource.Entry{State: st, Owner: d.Owner, Origin: origin})
+}
+
+// Flow adds rules to the owner's flows on host; ports are the resources of weft
+// that the rules name.
+func (d *Draft) Flow(host string, ports []resource.ID, rules ...resource.Flow) {
+	i, ok := d.flows[host]
+	if !ok {
+		d.flows[host] = len(d.Hosts[host])
+		d.Ask(host, resource.Flows{Bridge: resource.IntegrationBridge, Owner: d.Owner, Rules: slices.Clip(rules), Ports: slices.Clone(ports)})
+		return
+	}
+	e := &d.Hosts[host][i]
+	f, _ := e.State.(resource.Flows)
+	f.Rules = append(f.Rules, rules...)
+	if len(ports) > 0 {
+		f.Ports = slices.Compact(slices.SortedFunc(slices.Values(append(f.Ports, ports...)), resource.ID.Compare))
+	}
+	e.State = f
+}
+
+// RouterGuards are the chains that every router has and that have to stand
+// before its ports carry traffic.
+func RouterGuards(ns string) []resource.ID {
+	return []resource.ID{
+		resource.ChainID(ns, 4, "filter", "INPUT"),
+		resource.ChainID(ns, 4, "filter", "FORWARD"),
+	}
+}
+
+// Need returns what the owner needs of host, to be added to.
+func (d *Draft) Need(host string) *Needs {
+	n := d.Needs[host]
+	if n == nil {
+		n = &Needs{}
+		d.Needs[host] = n
+	}
+	return n
+}
+
+// Needs are what owners need of the things that a host's networks share. The
+// compiler unites those of all owners: lists are then sorted and without repeats.
+type Needs struct {
+	Labels   []string
+	Tunnels  []TunnelNeed
+	Segments []SegmentNeed
+	// MTUs state the wires below the host's labels, as the zone's physical
+	// networks say: the compiler fills them in for every bridge of the host.
+	MTUs []LabelMTU
+}
+
+// MTU is what the wire below label carries, or 0 when no physical network
+// names the label.
+func (n *Needs) MTU(label string) int {
+	mtu := 0
+	for _, m := range n.MTUs {
+		if m.Label == label {
+			mtu = max(mtu, m.MTU)
+		}
+	}
+	return mtu
+}
+
+// A TunnelNeed is a tunnel to another host.
+type TunnelNeed struct {
+	Type    string // vxlan | gre | geneve | stt
+	Remote  netip.Addr
+	Peer    string // name of the other host
+	DstPort int
+}
+
+// A SegmentNeed is a port in a broadcast domain that networks share on a host,
+// such as a public VLAN: the switch floods and learns there.
+type SegmentNeed struct {
+	Segment Segment
+	Port    string // symbol, see resource.PortSym
+	MAC     schema.MAC
+}
+
+// A Segment is a broadcast domain as the pipeline knows it.
+type Segment struct {
+	Scheme string // vlan (0 = untagged) | vxlan | gre | geneve | stt
+	VNet   uint32
+	// Label is the bridge of a vlan segment; "" for tunnels.
+	Label string
+	Zone  string
+	// Port is the UDP port of a tunnel segment, 0 where there is none.
+	Port int
+}
+
+// A Domain is a set of ports that hear each other.
+type Domain struct {
+	Network schema.ID
+	Segment Segment
+	MTU     int
+	NICs    []string // account/vm/nic
+}
+
+// A Relay is a listener that passes connections on to members.
+type Relay struct {
+	Owner   resource.Owner
+	Listen  netip.AddrPort
+	Proto   string
+	Sources []netip.Prefix
+	Members []netip.AddrPort
+	Origin  schema.Pos
+}
+
+// A LabelMTU is what a label bridge has to carry.
+type LabelMTU struct {
+	Label string
+	MTU   int
+}

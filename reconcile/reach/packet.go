@@ -1,0 +1,244 @@
+// Package reach says who can reach whom: it sends packets through the typed
+// rules of routers, as the kernel would, without a kernel.
+//
+// In go fragments of an intent (the chains, sets and addresses of one router);
+// out come the ways that are open, and the difference between two commits. It is
+// pure. Compile, plan's callers and cmd import it; it imports model, plugin and resource only.
+package reach
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"weft.dev/reconcile/resource"
+	"weft.dev/schema"
+)
+
+// A Packet is the first packet of a connection, on its way through a router.
+type Packet struct {
+	In, Out  string // interfaces; Out is known after routing
+	Src, Dst netip.Addr
+	Proto    string // tcp udp icmp
+	Port     uint16 // destination port; of icmp, the type
+	dnat     bool
+}
+
+// A Router is the packet filter of one namespace, indexed.
+type Router struct {
+	NS     string
+	chains map[string]*resource.Chain // "table/name"
+	sets   map[string][]netip.Prefix
+	links  map[string][]netip.Prefix // addresses by link
+}
+
+// Routers finds the routers in fragments, by namespace.
+func Routers(frags []*resource.Fragment) []*Router {
+	by := map[string]*Router{}
+	at := func(ns string) *Router {
+		if by[ns] == nil {
+			by[ns] = &Router{NS: ns, chains: map[string]*resource.Chain{}, sets: map[string][]netip.Prefix{}, links: map[string][]netip.Prefix{}}
+		}
+		return by[ns]
+	}
+	var names []string
+	for _, f := range frags {
+		for _, e := range f.Entries {
+			switch s := e.State.(type) {
+			case resource.Chain:
+				at(s.NS).chains[s.Table+"/"+s.Name] = &s
+			case resource.AddrSet:
+				at(s.NS).sets[s.Name] = s.Members
+			case resource.Addr:
+				if s.NS != "" {
+					at(s.NS).links[s.Link] = append(at(s.NS).links[s.Link], s.Prefix)
+				}
+			case resource.NS:
+				names = append(names, s.Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	var out []*Router
+	for _, n := range slices.Compact(names) {
+		out = append(out, at(n))
+	}
+	return out
+}
+
+// A Verdict says what became of a packet.
+type Verdict struct {
+	Pass bool
+	// Dst and Port are where it arrives, after translation; Local when that is
+	// the router itself.
+	Dst   netip.Addr
+	Port  uint16
+	Local bool
+	// Rule decided, when a packet did not pass or a chain let it.
+	Rule resource.Rule
+}
+
+// Send sends a packet that comes in through the router.
+func (r *Router) Send(p Packet) Verdict {
+	if ok, rule := r.table("mangle", "PREROUTING", &p); !ok {
+		return Verdict{Rule: rule}
+	}
+	if ok, rule := r.table("nat", "PREROUTING", &p); !ok {
+		return Verdict{Rule: rule}
+	}
+	chain := "FORWARD"
+	out := r.route(p.Dst)
+	switch {
+	case r.own(p.Dst):
+		chain = "INPUT"
+	case out == "":
+		return Verdict{}
+	default:
+		p.Out = out
+	}
+	ok, rule := r.table("filter", chain, &p)
+	return Verdict{Pass: ok, Dst: p.Dst, Port: p.Port, Local: chain == "INPUT", Rule: rule}
+}
+
+func (r *Router) own(a netip.Addr) bool {
+	for _, l := range r.links {
+		for _, p := range l {
+			if p.Addr() == a {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// route picks the link whose network holds a, else the public one.
+func (r *Router) route(a netip.Addr) string {
+	for name, l := range r.links {
+		for _, p := range l {
+			if p.Contains(a) {
+				return name
+			}
+		}
+	}
+	if len(r.links[public]) > 0 {
+		return public
+	}
+	return ""
+}
+
+// table walks a chain and what it jumps to; false means dropped. p changes where
+// a rule translates it.
+func (r *Router) table(table, chain string, p *Packet) (bool, resource.Rule) {
+	c := r.chains[table+"/"+chain]
+	if c == nil {
+		return true, resource.Rule{}
+	}
+	target, rule := r.walk(table, c, p)
+	if target == "" || target == "RETURN" {
+		return c.Policy != "DROP", resource.Rule{Name: "policy"}
+	}
+	return target != "DROP" && target != "REJECT", rule
+}
+
+// walk returns the target that ends the walk of a chain, or "" at its end.
+func (r *Router) walk(table string, c *resource.Chain, p *Packet) (string, resource.Rule) {
+	for _, rule := range c.Rules {
+		if !r.matches(&rule.Match, p) {
+			continue
+		}
+		if rule.Do.Jump != "" {
+			next := r.chains[table+"/"+rule.Do.Jump]
+			if next == nil {
+				continue
+			}
+			if t, by := r.walk(table, next, p); t != "" && t != "RETURN" {
+				return t, by
+			}
+			continue
+		}
+		switch rule.Do.Target {
+		case "CLAMPMSS", "MARK":
+		case "DNAT":
+			p.dnat = true
+			p.Dst, p.Port = rule.Do.To, translated(rule.Do, p.Port)
+			return "ACCEPT", rule
+		default:
+			return rule.Do.Target, rule
+		}
+	}
+	return "", resource.Rule{}
+}
+
+func translated(v resource.Verdict, port uint16) uint16 {
+	switch {
+	case v.Ports == schema.PortRange{}:
+		return port
+	case v.Base != 0:
+		return v.Ports.From + port - v.Base
+	}
+	return v.Ports.From
+}
+
+func (r *Router) matches(m *resource.Match, p *Packet) bool {
+	switch {
+	case m.In != "" && m.In != p.In, m.Out != "" && m.Out != p.Out:
+		return false
+	case m.Src.IsValid() && !m.Src.Contains(p.Src):
+		return false
+	case m.Dst.IsValid() && m.Dst.Contains(p.Dst) == m.NotDst:
+		return false
+	case m.SrcSet != "" && !in(r.sets[m.SrcSet], p.Src), m.DstSet != "" && !in(r.sets[m.DstSet], p.Dst):
+		return false
+	case m.Proto != "" && m.Proto != p.Proto:
+		return false
+	case len(m.SrcPorts) > 0, m.SYN && p.Proto != "tcp", m.Mark != 0:
+		return false
+	case m.OrigDst.IsValid():
+		return false
+	}
+	return matchPorts(m, p) && matchState(m.CT, p)
+}
+
+func matchPorts(m *resource.Match, p *Packet) bool {
+	if p.Proto == "icmp" {
+		return len(m.DstPorts) == 0 && (m.ICMPType == 0 || m.ICMPType == int(p.Port)+1)
+	}
+	if m.ICMPType != 0 {
+		return false
+	}
+	return len(m.DstPorts) == 0 || slices.ContainsFunc(m.DstPorts, func(r schema.PortRange) bool {
+		return r.From <= p.Port && p.Port <= r.To
+	})
+}
+
+// matchState: the packet is new, and translated or not.
+func matchState(ct []string, p *Packet) bool {
+	if len(ct) == 0 || slices.Contains(ct, "NEW") {
+		return true
+	}
+	return p.dnat && slices.Contains(ct, "DNAT")
+}
+
+func in(l []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(l, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// portText is "443/tcp", "8000-8100/udp" or "icmp type 8".
+func portText(proto string, from, to uint16) string {
+	switch {
+	case proto == "icmp" && from == 0 && to == 255:
+		return "icmp"
+	case proto == "icmp":
+		return "icmp type " + span(from, to)
+	case from <= 1 && to == 65535:
+		return proto
+	}
+	return span(from, to) + "/" + proto
+}
+
+func span(from, to uint16) string {
+	if from == to {
+		return strconv.Itoa(int(from))
+	}
+	return strconv.Itoa(int(from)) + "-" + strconv.Itoa(int(to))
+}

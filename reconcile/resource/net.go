@@ -1,0 +1,198 @@
+package resource
+
+import (
+	"net/netip"
+)
+
+// NS is a named network namespace that weft makes. Inside it everything is
+// weft's.
+type NS struct {
+	Name  string `json:"name"`
+	Owner Owner  `json:"owner"` // written as the alias of lo
+}
+
+// ID implements State.
+func (n NS) ID() ID { return ID{KindNS, n.Name} }
+
+// Needs implements State.
+func (NS) Needs() []ID { return nil }
+
+// Fingerprint implements State.
+func (n NS) Fingerprint() uint64 {
+	return newHash(string(KindNS)).str(n.Name).str(string(n.Owner)).sum()
+}
+
+// Fields implements State.
+func (n NS) Fields() []Field { return []Field{{Name: "owner", Value: string(n.Owner)}} }
+
+// Link is a network interface. With Host set it is a veth pair: Name inside
+// namespace NS, Host the other end in the host's namespace. Without, it is a
+// link of the host's namespace that something else makes (the local port of a
+// bridge, an uplink) of which weft sets what is given here.
+type Link struct {
+	NS   string `json:"ns,omitempty"`
+	Name string `json:"name"`
+	Host string `json:"host,omitempty"`
+	MAC  string `json:"mac,omitempty"`
+	MTU  int    `json:"mtu,omitempty"` // of both ends; 0 = not set by weft
+	Up   bool   `json:"up"`
+	// Of is the bridge whose local port this is.
+	Of string `json:"of,omitempty"`
+	// TxOff switches transmit checksum offload off on the inner end, without
+	// which TCP through a userspace datapath fails.
+	TxOff bool `json:"txOff,omitempty"`
+}
+
+// ID implements State.
+func (l Link) ID() ID { return LinkID(l.NS, l.Name) }
+
+// LinkID is the ID of link name in namespace ns ("" is the host's).
+func LinkID(ns, name string) ID { return ID{KindLink, ns + "/" + name} }
+
+// Parent implements Contained.
+func (l Link) Parent() ID {
+	switch {
+	case l.NS != "":
+		return ID{KindNS, l.NS}
+	case l.Of != "":
+		return ID{KindBridge, l.Of}
+	}
+	return ID{}
+}
+
+// Needs implements State.
+func (Link) Needs() []ID { return nil }
+
+// Adopts implements Adopter: a link that weft does not make only gets its
+// settings.
+func (l Link) Adopts() bool { return l.Host == "" }
+
+// Claims implements Claimant: the name of the outer end.
+func (l Link) Claims() []string {
+	if l.Host == "" {
+		return nil
+	}
+	return []string{"link " + l.Host + " of the host"}
+}
+
+// Fingerprint implements State.
+func (l Link) Fingerprint() uint64 {
+	return newHash(string(KindLink)).str(l.NS).str(l.Name).str(l.Host).str(l.MAC).num(uint64(l.MTU)).flag(l.Up).str(l.Of).flag(l.TxOff).sum()
+}
+
+// Fields implements State.
+func (l Link) Fields() []Field {
+	return []Field{
+		{Name: "host-end", Value: l.Host, Fixed: true},
+		{Name: "mac", Value: l.MAC},
+		{Name: "mtu", Value: number(l.MTU)},
+		{Name: "up", Value: boolean(l.Up)},
+		{Name: "tx-checksum-off", Value: boolean(l.TxOff)},
+	}
+}
+
+// Addr is an address of a link.
+type Addr struct {
+	NS   string `json:"ns,omitempty"`
+	Link string `json:"link"`
+	// Prefix is the address with its prefix length, unmasked.
+	Prefix netip.Prefix `json:"prefix"`
+}
+
+// ID implements State.
+func (a Addr) ID() ID { return AddrID(a.NS, a.Link, a.Prefix) }
+
+// AddrID is the ID of an address.
+func AddrID(ns, link string, p netip.Prefix) ID {
+	return ID{KindAddr, ns + "/" + link + "/" + p.String()}
+}
+
+// Parent implements Contained: addresses vanish with their link.
+func (a Addr) Parent() ID { return LinkID(a.NS, a.Link) }
+
+// Needs implements State.
+func (Addr) Needs() []ID { return nil }
+
+// Claims implements Claimant.
+func (a Addr) Claims() []string {
+	return []string{"address " + a.Prefix.Addr().String() + " in " + a.NS}
+}
+
+// Fingerprint implements State.
+func (a Addr) Fingerprint() uint64 {
+	return newHash(string(KindAddr)).str(a.NS).str(a.Link).str(a.Prefix.String()).sum()
+}
+
+// Fields implements State.
+func (Addr) Fields() []Field { return nil }
+
+// Route is a route with weft's protocol number.
+type Route struct {
+	NS  string       `json:"ns,omitempty"`
+	Dst netip.Prefix `json:"dst"` // masked; 0.0.0.0/0 is the default route
+	Via netip.Addr   `json:"via"` // zero = on link
+	Dev string       `json:"dev"`
+	// From is the net.addr that makes Via reachable, if weft sets it.
+	From *ID `json:"from,omitempty"`
+}
+
+// ID implements State. One route per destination in the main table.
+func (r Route) ID() ID { return ID{KindRoute, r.NS + "/" + r.Dst.String()} }
+
+// Parent implements Contained: routes vanish with their link.
+func (r Route) Parent() ID { return LinkID(r.NS, r.Dev) }
+
+// Needs implements State.
+func (r Route) Needs() []ID {
+	if r.From != nil {
+		return []ID{*r.From}
+	}
+	return nil
+}
+
+// Fingerprint implements State.
+func (r Route) Fingerprint() uint64 {
+	return newHash(string(KindRoute)).str(r.NS).str(r.Dst.String()).str(r.Via.String()).str(r.Dev).sum()
+}
+
+// Fields implements State.
+func (r Route) Fields() []Field {
+	via := ""
+	if r.Via.IsValid() {
+		via = r.Via.String()
+	}
+	return []Field{{Name: "via", Value: via}, {Name: "dev", Value: r.Dev, Fixed: true}}
+}
+
+// Sysctl is a kernel setting inside a namespace of weft's.
+type Sysctl struct {
+	NS    string `json:"ns"`
+	Key   string `json:"key"` // with dots: net.ipv4.ip_forward
+	Value string `json:"value"`
+	// After lists what has to be in place before, such as the chain that filters
+	// what ip_forward lets pass; Link is the link the key is about.
+	After []ID `json:"after,omitempty"`
+	Link  *ID  `json:"link,omitempty"`
+}
+
+// ID implements State.
+func (s Sysctl) ID() ID { return ID{KindSysctl, s.NS + "/" + s.Key} }
+
+// Parent implements Contained.
+func (s Sysctl) Parent() ID {
+	if s.Link != nil {
+		return *s.Link
+	}
+	return ID{KindNS, s.NS}
+}
+
+// Needs implements State.
+func (s Sysctl) Needs() []ID { return s.After }
+
+// Fingerprint implements State.
+func (s Sysctl) Fingerprint() uint64 {
+	return newHash(string(KindSysctl)).str(s.NS).str(s.Key).str(s.Value).sum()
+}
+
+// Fields implements State.
+func (s Sysctl) Fields() []Field { return []Field{{Name: "value", Value: s.Value}} }

@@ -1,0 +1,132 @@
+package resource
+
+import (
+	"fmt"
+	"strings"
+)
+
+// File is a configuration file below weft's run directory.
+type File struct {
+	// Path is relative to the directory of generated files, which "{run}"
+	// stands for in a Process: clean, without "..", no part starting with ".".
+	Path string `json:"path"`
+	Mode uint32 `json:"mode"`
+	// Parts in order make the content.
+	Parts []Part `json:"parts"`
+	// NIC is set on what belongs to one NIC.
+	Nic string `json:"nic,omitempty"`
+}
+
+// A Part is literal text, or the name of a file on the host whose content is
+// secret: then it is opened by the driver only, and appears in fingerprints as
+// Digest, a keyed digest that the host fills in before Diff.
+type Part struct {
+	Text   string `json:"text,omitempty"`
+	Secret string `json:"secret,omitempty"`
+	Digest string `json:"digest,omitempty"`
+}
+
+// ID implements State.
+func (f File) ID() ID { return ID{KindFile, f.Path} }
+
+// Needs implements State.
+func (File) Needs() []ID { return nil }
+
+// NIC implements NICBound.
+func (f File) NIC() string { return f.Nic }
+
+// Content fingerprints what the file holds.
+func (f File) Content() uint64 {
+	h := newHash("content")
+	text := ""
+	for _, p := range f.Parts {
+		if p.Secret == "" {
+			text += p.Text
+			continue
+		}
+		h.str(text).str(p.Secret).str(p.Digest)
+		text = ""
+	}
+	return h.str(text).sum()
+}
+
+// Fingerprint implements State.
+func (f File) Fingerprint() uint64 {
+	return newHash(string(KindFile)).str(f.Path).num(uint64(f.Mode)).num(f.Content()).sum()
+}
+
+// Fields implements State. Secrets show as their reference.
+func (f File) Fields() []Field {
+	var b strings.Builder
+	for _, p := range f.Parts {
+		if p.Secret != "" {
+			b.WriteString("(secret " + p.Secret + ")")
+			continue
+		}
+		b.WriteString(p.Text)
+	}
+	return []Field{
+		{Name: "mode", Value: fmt.Sprintf("%04o", f.Mode)},
+		{Name: "content", Value: strings.TrimSuffix(b.String(), "\n"), Lines: true},
+	}
+}
+
+// Process is a daemon that outlives the agent. In Argv and Test, "{run}" stands
+// for the directory that File.Path is relative to. It may not write there: what
+// no File asks for is removed. Its environment is PATH and weft's marks, its
+// directory is "/", what it prints goes to a log that the driver keeps small.
+// It must stay in the foreground or, if it makes itself a daemon, end with
+// status 0 once it serves.
+type Process struct {
+	// Name is unique on the host, such as "acme-web/dnsmasq".
+	Name string   `json:"name"`
+	NS   string   `json:"ns,omitempty"`
+	Argv []string `json:"argv"`
+	// Start fingerprints what only a restart changes (beside Argv), Load what
+	// a reload changes: the content of the files read at either time. Where a
+	// file that After lists has secret parts, the host adds their digests to
+	// Load if Reload is set, else to Start.
+	Start uint64 `json:"start,omitempty"`
+	Load  uint64 `json:"load,omitempty"`
+	// Reload is the signal that makes it read its files again, "HUP", "USR1",
+	// "USR2", or "" if it notices by itself.
+	Reload string `json:"reload,omitempty"`
+	// Test is a command that checks the files, run in NS before a start or a
+	// reload; if it fails the running process is left as it is.
+	Test []string `json:"test,omitempty"`
+	// Files, Links and whatever else has to be there before.
+	After []ID `json:"after,omitempty"`
+}
+
+// ID implements State.
+func (p Process) ID() ID { return ID{KindProcess, p.Name} }
+
+// Needs implements State. A process does not die with its namespace, so that
+// is a need and no parent.
+func (p Process) Needs() []ID {
+	if p.NS == "" {
+		return p.After
+	}
+	return append([]ID{{KindNS, p.NS}}, p.After...)
+}
+
+// StartPrint is what is written into the process' environment as WEFT_START.
+func (p Process) StartPrint() uint64 {
+	return newHash("start").str(p.NS).strs(p.Argv).num(p.Start).sum()
+}
+
+// Fingerprint implements State.
+func (p Process) Fingerprint() uint64 {
+	return newHash(string(KindProcess)).str(p.Name).num(p.StartPrint()).num(p.Load).str(p.Reload).sum()
+}
+
+// Fields implements State. Another command or configuration is a restart all
+// the same, but one step of the driver: it tests first, and stops only then.
+func (p Process) Fields() []Field {
+	return []Field{
+		{Name: "namespace", Value: p.NS, Fixed: true},
+		{Name: "command", Value: strings.Join(p.Argv, " ")},
+		{Name: "configuration", Value: fmt.Sprintf("%016x", p.Start)},
+		{Name: "loaded", Value: fmt.Sprintf("%016x", p.Load)},
+	}
+}

@@ -1,0 +1,163 @@
+package resource
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// A Fragment is what one owner asks of one host: entries sorted by ID, and a
+// fingerprint over them. Fragments are immutable and shared between intents;
+// equal pointers or fingerprints mean equal content.
+type Fragment struct {
+	Owner   Owner
+	Entries []Entry
+	Print   uint64
+}
+
+// NewFragment sorts entries (it takes the slice) and fingerprints them. It
+// panics when two entries share an ID: the compiler reports that before.
+func NewFragment(owner Owner, entries []Entry) *Fragment {
+	slices.SortFunc(entries, func(a, b Entry) int { return a.State.ID().Compare(b.State.ID()) })
+	h := newHash("fragment").str(string(owner))
+	for i, e := range entries {
+		id := e.State.ID()
+		if i > 0 && entries[i-1].State.ID() == id {
+			panic("two entries of one fragment have the ID " + id.String())
+		}
+		h = h.str(string(id.Kind)).str(id.Name).num(e.State.Fingerprint())
+	}
+	return &Fragment{Owner: owner, Entries: entries, Print: h.sum()}
+}
+
+// A Hold is an owner of which nothing is made, changed or removed.
+type Hold struct {
+	Owner Owner `json:"owner"`
+	// Cause is one of the words below; Reason is the sentence for people.
+	Cause  string `json:"cause"`
+	Reason string `json:"reason"`
+}
+
+// The causes of a hold.
+const (
+	HoldInvalid     = "Invalid"
+	HoldUnallocated = "Unallocated"
+	HoldSuspended   = "Suspended"
+	HoldLingering   = "Lingering"
+	HoldPrune       = "PruneBlocked"
+	HoldDisabled    = "Disabled"
+)
+
+// An Intent is all that one host should have: fragments sorted by owner, and
+// the owners to leave alone. An owner that is in neither is to be removed.
+type Intent struct {
+	Host      string
+	Fragments []*Fragment
+	Holds     []Hold
+	// Frozen, when not empty, is why nothing at all may change on this host.
+	Frozen string
+}
+
+// NewIntent sorts fragments and holds; it takes both slices.
+func NewIntent(host string, fragments []*Fragment, holds []Hold) *Intent {
+	slices.SortFunc(fragments, func(a, b *Fragment) int { return cmp.Compare(a.Owner, b.Owner) })
+	slices.SortFunc(holds, func(a, b Hold) int { return cmp.Compare(a.Owner, b.Owner) })
+	return &Intent{Host: host, Fragments: fragments, Holds: holds}
+}
+
+// Held returns why owner is held, if it is.
+func (in *Intent) Held(owner Owner) (Hold, bool) {
+	i, ok := slices.BinarySearchFunc(in.Holds, owner, func(h Hold, o Owner) int { return cmp.Compare(h.Owner, o) })
+	if !ok {
+		return Hold{}, false
+	}
+	return in.Holds[i], true
+}
+
+// Fragment returns the fragment of owner, or nil.
+func (in *Intent) Fragment(owner Owner) *Fragment {
+	i, ok := slices.BinarySearchFunc(in.Fragments, owner, func(f *Fragment, o Owner) int { return cmp.Compare(f.Owner, o) })
+	if !ok {
+		return nil
+	}
+	return in.Fragments[i]
+}
+
+// Len counts the entries.
+func (in *Intent) Len() int {
+	n := 0
+	for _, f := range in.Fragments {
+		n += len(f.Entries)
+	}
+	return n
+}
+
+// Fingerprint covers every fragment and hold.
+func (in *Intent) Fingerprint() uint64 {
+	h := newHash("intent").str(in.Host).str(in.Frozen)
+	for _, f := range in.Fragments {
+		h = h.str(string(f.Owner)).num(f.Print)
+	}
+	for _, x := range in.Holds {
+		h = h.str(string(x.Owner)).str(x.Cause).str(x.Reason)
+	}
+	return h.sum()
+}
+
+// A Set holds at most one Entry per ID.
+type Set map[ID]Entry
+
+// Set copies the entries of an intent into one flat set.
+func (in *Intent) Set() Set {
+	s := make(Set, in.Len())
+	for _, f := range in.Fragments {
+		for _, e := range f.Entries {
+			s[e.State.ID()] = e
+		}
+	}
+	return s
+}
+
+// Put adds an entry; the last of one ID wins.
+func (s Set) Put(e Entry) { s[e.State.ID()] = e }
+
+// IDs lists s in a stable order.
+func (s Set) IDs() []ID { return slices.SortedFunc(maps.Keys(s), ID.Compare) }
+
+// Observed is what drivers see of us on a host, with what they could not see.
+type Observed struct {
+	// Set holds what carries our mark. Origin is empty.
+	Set Set
+	// Foreign lists what is not ours but stands where something desired
+	// wants to be, by ID, with words for people.
+	Foreign map[ID]string
+	// Unread lists what could not be read: there nothing is made, changed
+	// or removed.
+	Unread []Unread
+	// Unbound lists flow symbols whose port does not exist yet, by owner:
+	// shown, no drift.
+	Unbound map[Owner][]string
+}
+
+// Unread is a part of the host that could not be observed.
+type Unread struct {
+	Kind Kind
+	// NS limits it to one network namespace; "" is the whole kind.
+	NS  string
+	Err string
+}
+
+// NewObserved returns an empty observation.
+func NewObserved() *Observed {
+	return &Observed{Set: Set{}, Foreign: map[ID]string{}, Unbound: map[Owner][]string{}}
+}
+
+// Merge adds what o saw.
+func (x *Observed) Merge(o *Observed) {
+	maps.Copy(x.Set, o.Set)
+	maps.Copy(x.Foreign, o.Foreign)
+	x.Unread = append(x.Unread, o.Unread...)
+	for k, v := range o.Unbound {
+		x.Unbound[k] = append(x.Unbound[k], v...)
+	}
+}

@@ -1,0 +1,147 @@
+// Package status is what an agent says of its host: the revision in force, the
+// conditions, how each network fares, what was changed by another hand.
+//
+// In go facts, out come values with a stable JSON form and a text that people
+// read. It touches nothing. The agent fills them in; the command line shows
+// them; anybody may import it.
+package status
+
+import (
+	"slices"
+	"time"
+
+	"weft.dev/reconcile/resource"
+)
+
+// FormatVersion is the version of the JSON of Status. Readers ignore fields
+// they do not know.
+const FormatVersion = 1
+
+// Status is one host at one moment.
+type Status struct {
+	FormatVersion int       `json:"formatVersion"`
+	Host          string    `json:"host"`
+	Instance      string    `json:"instance"`
+	Version       string    `json:"version"`
+	Time          time.Time `json:"time"` // when this was said
+	Started       time.Time `json:"started"`
+
+	Repository string `json:"repository"`
+	// ObservedRevision is the newest in the repository, LastAttempted the one
+	// that was tried last, LastApplied the last of which all was verified;
+	// each as "main@sha1:HEX".
+	ObservedRevision      string `json:"observedRevision,omitempty"`
+	LastAttemptedRevision string `json:"lastAttemptedRevision,omitempty"`
+	LastAppliedRevision   string `json:"lastAppliedRevision,omitempty"`
+	// Subject and Author are of the revision attempted.
+	Subject string `json:"subject,omitempty"`
+	Author  string `json:"author,omitempty"`
+	// Pinned is the revision that a rollback chose.
+	Pinned string `json:"pinned,omitempty"`
+	// Fetched is when the repository answered last, Applied when something was
+	// changed last, Verified when all was found right last.
+	Fetched  time.Time `json:"fetched,omitzero"`
+	Applied  time.Time `json:"applied,omitzero"`
+	Verified time.Time `json:"verified,omitzero"`
+
+	Conditions []Condition `json:"conditions"`
+	// Owners lists networks, and the host itself, by name.
+	Owners []Owner `json:"owners,omitempty"`
+	// Drift lists what is open now, Repaired what was healed, newest first.
+	Drift    []Drift `json:"drift,omitempty"`
+	Repaired []Drift `json:"repaired,omitempty"`
+	// Diagnostics of the tree, each as "file:line:col: error: message".
+	Diagnostics []string `json:"diagnostics,omitempty"`
+	// Notes are facts that need no action: foreign things that serve, ports that
+	// are awaited.
+	Notes []string `json:"notes,omitempty"`
+	// Managed counts what is ours on the host, by kind.
+	Managed map[resource.Kind]int `json:"managed,omitempty"`
+}
+
+// The conditions, always all of them, in this order.
+const (
+	Ready       = "Ready"       // the host is what the newest revision says
+	Reconciling = "Reconciling" // something is being done or will be tried again
+	Stalled     = "Stalled"     // it will not get better without somebody
+	Drifted     = "Drifted"     // somebody else changed what is ours
+	Suspended   = "Suspended"   // weft was told to leave something alone
+)
+
+// A Condition is one answer with its reason.
+type Condition struct {
+	Type string `json:"type"`
+	True bool   `json:"status"`
+	// Reason is one word for programs, Message a sentence for people.
+	Reason  string    `json:"reason,omitempty"`
+	Message string    `json:"message,omitempty"`
+	Since   time.Time `json:"since"` // of True
+}
+
+// The states of an owner.
+const (
+	OwnerReady     = "Ready"
+	OwnerFailing   = "Failing"
+	OwnerWaiting   = "Waiting" // for its next try, or for what it stands on
+	OwnerHeld      = "Held"
+	OwnerSuspended = "Suspended"
+	OwnerPending   = "Pending" // not looked at yet
+)
+
+// An Owner is how one network fares.
+type Owner struct {
+	Name    resource.Owner `json:"name"`
+	State   string         `json:"state"`
+	Message string         `json:"message,omitempty"`
+	Since   time.Time      `json:"since"`
+	Retry   time.Time      `json:"retry,omitzero"`
+	// Resources counts what it should have here.
+	Resources int `json:"resources"`
+}
+
+// A Drift is one thing that another hand changed.
+type Drift struct {
+	Owner resource.Owner `json:"owner"`
+	ID    resource.ID    `json:"id"`
+	// What says in lines what differs: "field: is, should be", or "gone".
+	What  []string  `json:"what"`
+	Since time.Time `json:"since"` // when it was first seen
+	// Healed is when it was repaired; zero while it is not.
+	Healed time.Time `json:"healed,omitzero"`
+}
+
+// Condition returns the condition of that type.
+func (s *Status) Condition(typ string) Condition {
+	i := slices.IndexFunc(s.Conditions, func(c Condition) bool { return c.Type == typ })
+	if i < 0 {
+		return Condition{Type: typ}
+	}
+	return s.Conditions[i]
+}
+
+// Set changes a condition. Since moves only when the answer does.
+func (s *Status) Set(c Condition, now time.Time) {
+	i := slices.IndexFunc(s.Conditions, func(x Condition) bool { return x.Type == c.Type })
+	if i < 0 {
+		c.Since = now
+		s.Conditions = append(s.Conditions, c)
+		return
+	}
+	c.Since = s.Conditions[i].Since
+	if c.True != s.Conditions[i].True {
+		c.Since = now
+	}
+	s.Conditions[i] = c
+}
+
+// Clone copies s, so that one may be read while the other changes.
+func (s *Status) Clone() *Status {
+	out := *s
+	out.Conditions = slices.Clone(s.Conditions)
+	out.Owners = slices.Clone(s.Owners)
+	out.Drift = slices.Clone(s.Drift)
+	out.Repaired = slices.Clone(s.Repaired)
+	out.Diagnostics = slices.Clone(s.Diagnostics)
+	out.Notes = slices.Clone(s.Notes)
+	return &out
+}

@@ -1,0 +1,132 @@
+package schema
+
+import "net/netip"
+
+// Network is a guest network: a broadcast domain with the services of its offering.
+type Network struct {
+	// Zone of the network; may be left out where the tree has one zone.
+	Zone string `yaml:"zone" weft:"format=name"`
+	// Offering is the NetworkOffering that says what the network has.
+	Offering string `yaml:"offering" weft:"required,format=offering"`
+	// PhysicalNetwork that carries it; may be left out where only one fits.
+	PhysicalNetwork string `yaml:"physicalNetwork" weft:"format=name"`
+	// CIDR of the network; Isolated: the zone's guestCIDR where absent; Shared: required.
+	CIDR netip.Prefix `yaml:"cidr"`
+	// Gateway of the guests; absent: the first address of the CIDR.
+	Gateway netip.Addr `yaml:"gateway"`
+	// Ranges that addresses are allocated from, with specifyIPRanges and for Shared networks.
+	Ranges []IPRange `yaml:"ranges" later:"stated address ranges"`
+	// Subnets of a Shared network, instead of cidr, gateway and ranges.
+	Subnets []Subnet `yaml:"subnets" weft:"unique=name" later:"Shared networks"`
+	// Reserved are parts of the CIDR that are never allocated.
+	Reserved []netip.Prefix `yaml:"reserved"`
+	// RouterIPs of a Shared network; allocated where not given.
+	RouterIPs []netip.Addr `yaml:"routerIPs" later:"Shared networks"`
+	// IP6 is the network's IPv6 part.
+	IP6 *NetworkIP6 `yaml:"ip6" later:"IPv6"`
+	// VLAN of the network; only where the offering has specifyVlan.
+	VLAN BroadcastURI `yaml:"vlan"`
+	// NetworkDomain is the DNS suffix of the network; absent: the zone's.
+	NetworkDomain string `yaml:"networkDomain" weft:"format=domain"`
+	// VPC that the network is a tier of.
+	VPC Ref `yaml:"vpc" later:"VPCs"`
+	// ACL of a tier; absent: default_deny.
+	ACL Ref `yaml:"acl" later:"VPCs"`
+	// Ingress says what may come in to IPv6 and Routed networks; the rest is denied.
+	Ingress []IngressRule `yaml:"ingress" weft:"unique=name" later:"Routed and IPv6 networks"`
+	// Egress are exceptions from the offering's egressDefaultPolicy.
+	Egress []EgressRule `yaml:"egress" weft:"unique=name"`
+	// Routes of the router, and of the guests by DHCP.
+	Routes []Route `yaml:"routes" weft:"unique=cidr"`
+	// DNS are the upstream resolvers of the router; absent: the zone's.
+	DNS []netip.Addr `yaml:"dns"`
+	// GuestDNS are resolvers given to guests instead of the router.
+	GuestDNS []netip.Addr `yaml:"guestDNS"`
+	// MTU of the guests in bytes; absent: the smaller of 1500 and the wire's less the encapsulation.
+	MTU int `yaml:"mtu" weft:"min=576,max=65535"`
+	// PublicMTU of the router's public interface in bytes; absent: 1500.
+	PublicMTU int `yaml:"publicMTU" weft:"min=576,max=65535"`
+	// LeaseTime of DHCP; absent: the router's choice.
+	LeaseTime Duration `yaml:"leaseTime"`
+	// SharedWith are accounts, domains (`domain/root/customers`, with subdomains) or `*` that may use the network.
+	SharedWith []string `yaml:"sharedWith" weft:"format=share" later:"networks shared with other accounts"`
+	// PVLAN makes the network a private VLAN.
+	PVLAN *PVLAN `yaml:"pvlan" later:"private VLANs"`
+	// AllowVLANOverlap permits a VLAN that another network of the wire has; Shared and L2.
+	AllowVLANOverlap bool `yaml:"allowVlanOverlap" weft:"default=false" later:"Shared and L2 networks"`
+}
+
+// Subnet is one of several subnets of a Shared network.
+type Subnet struct {
+	At Pos32 `yaml:"-"`
+	// Name of the subnet, unique in the network.
+	Name string `yaml:"name" weft:"required,format=name"`
+	// Pod that the subnet is for, in Basic zones.
+	Pod string `yaml:"pod" weft:"format=name"`
+	// VLAN of the subnet; absent: the network's.
+	VLAN BroadcastURI `yaml:"vlan"`
+	// CIDR of the subnet.
+	CIDR netip.Prefix `yaml:"cidr" weft:"required"`
+	// Gateway of the subnet; absent: its first address.
+	Gateway netip.Addr `yaml:"gateway"`
+	// Ranges that addresses are allocated from.
+	Ranges []IPRange `yaml:"ranges"`
+}
+
+// NetworkIP6 is the IPv6 part of a network.
+type NetworkIP6 struct {
+	// CIDR of the network, a /64; absent: one of the zone's ip6Prefix.
+	CIDR netip.Prefix `yaml:"cidr"`
+	// Gateway of the guests; absent: the first address.
+	Gateway netip.Addr `yaml:"gateway"`
+	// Mode by which guests get their address.
+	Mode string `yaml:"mode" weft:"enum=SLAAC|DHCPv6,default=SLAAC"`
+}
+
+// PVLAN makes a network a private VLAN.
+type PVLAN struct {
+	// Type of the network's ports.
+	Type string `yaml:"type" weft:"required,enum=Isolated|Community|Promiscuous"`
+	// Secondary VLAN id; equal to the primary for Promiscuous.
+	Secondary int `yaml:"secondary" weft:"required,min=1,max=4094"`
+}
+
+// EgressRule is an exception from the offering's egress default.
+type EgressRule struct {
+	At Pos32 `yaml:"-"`
+	// Name of the rule, unique in the list and stable; order in the list means nothing.
+	Name string `yaml:"name" weft:"required,format=name"`
+	// Action of the rule; one equal to the offering's default is an error.
+	Action string `yaml:"action" weft:"required,enum=Allow|Deny"`
+	// Protocol that the rule matches.
+	Protocol string `yaml:"protocol" weft:"required,enum=tcp|udp|icmp|all"`
+	// Ports of the destination; absent: all. Only tcp and udp.
+	Ports Ports `yaml:"ports"`
+	// ICMPType that the rule matches; absent: all. Only icmp.
+	ICMPType *int `yaml:"icmpType" weft:"min=0,max=255"`
+	// ICMPCode that the rule matches; absent: all. Only with icmpType.
+	ICMPCode *int `yaml:"icmpCode" weft:"min=0,max=255"`
+	// Sources within the network; absent: all of it.
+	Sources []netip.Prefix `yaml:"sources"`
+	// Destinations; absent: everywhere.
+	Destinations []netip.Prefix `yaml:"destinations"`
+}
+
+// IngressRule says what may come in to IPv6 and Routed networks.
+type IngressRule struct {
+	At Pos32 `yaml:"-"`
+	// Name of the rule, unique in the list and stable; order in the list means nothing.
+	Name string `yaml:"name" weft:"required,format=name"`
+	// Protocol that the rule matches.
+	Protocol string `yaml:"protocol" weft:"required,enum=tcp|udp|icmp|all"`
+	// Ports of the destination; absent: all. Only tcp and udp.
+	Ports Ports `yaml:"ports"`
+	// ICMPType that the rule matches; absent: all. Only icmp.
+	ICMPType *int `yaml:"icmpType" weft:"min=0,max=255"`
+	// ICMPCode that the rule matches; absent: all. Only with icmpType.
+	ICMPCode *int `yaml:"icmpCode" weft:"min=0,max=255"`
+	// Sources; absent: everywhere.
+	Sources []netip.Prefix `yaml:"sources"`
+	// Destinations within the network; absent: all of it.
+	Destinations []netip.Prefix `yaml:"destinations"`
+}

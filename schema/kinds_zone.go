@@ -1,0 +1,160 @@
+package schema
+
+import "net/netip"
+
+// Zone is a site: the physical networks, hosts and guest networks that can reach each other.
+type Zone struct {
+	// NetworkType is `Advanced` (networks isolated by VLAN or overlay) or `Basic` (one shared guest network per
+	// pod, isolated by security groups).
+	NetworkType string `yaml:"networkType" weft:"required,enum=Advanced|Basic,laterenum=Basic"`
+	// SecurityGroups turns an Advanced zone into one with security groups.
+	SecurityGroups bool `yaml:"securityGroups" weft:"default=false" later:"security groups"`
+	// DNS are the upstream resolvers of the guests' routers, in order; the nearest of Network, VPC, Zone wins.
+	DNS []netip.Addr `yaml:"dns"`
+	// InternalDNS are the resolvers for hosts and routers themselves.
+	InternalDNS []netip.Addr `yaml:"internalDNS"`
+	// NetworkDomain is the DNS suffix of networks that state none.
+	NetworkDomain string `yaml:"networkDomain" weft:"format=domain"`
+	// GuestCIDR is given to Isolated networks without a cidr; their address spaces may be equal.
+	GuestCIDR netip.Prefix `yaml:"guestCIDR" weft:"default=10.1.1.0/24"`
+	// IP6Prefix is the prefix that dual stack networks take a /64 of, through weft.lock.
+	IP6Prefix netip.Prefix `yaml:"ip6Prefix" later:"IPv6"`
+	// GCWait is how long an idle, non-persistent Isolated network is kept on the hosts before it is shut down.
+	GCWait Duration `yaml:"gcWait" weft:"default=0s" later:"delayed shutdown of idle networks"`
+	// Routers are settings of all virtual routers of the zone.
+	Routers *ZoneRouters `yaml:"routers"`
+}
+
+// ZoneRouters are settings of all virtual routers of a zone.
+type ZoneRouters struct {
+	// HealthCheckInterval is the time between two health checks of each router's services.
+	HealthCheckInterval Duration `yaml:"healthCheckInterval" weft:"default=30s" later:"router health checks"`
+	// SpreadBy is a host label: the two routers of a redundant pair run on hosts that differ in it.
+	SpreadBy string `yaml:"spreadBy" weft:"format=labelkey" later:"redundant routers"`
+}
+
+// Pod is a part of a zone with its own management network, usually a rack.
+type Pod struct {
+	// Zone that the pod is in; may be left out where the tree has one zone.
+	Zone string `yaml:"zone" weft:"format=name"`
+	// CIDR of the management network.
+	CIDR netip.Prefix `yaml:"cidr" weft:"required"`
+	// Gateway of the management network.
+	Gateway netip.Addr `yaml:"gateway"`
+	// Ranges of management addresses that are reserved for weft.
+	Ranges []IPRange `yaml:"ranges"`
+}
+
+// PhysicalNetwork is a wire that hosts share: what isolates guest networks on it, which numbers may be
+// allocated, and the bridges it is known by on the hosts.
+type PhysicalNetwork struct {
+	// Zone that the network is in; may be left out where the tree has one zone.
+	Zone string `yaml:"zone" weft:"format=name"`
+	// VSwitch is the switch on the hosts.
+	VSwitch string `yaml:"vswitch" weft:"enum=OpenVSwitch|LinuxBridge,laterenum=LinuxBridge,default=OpenVSwitch"`
+	// Isolation of guest networks on this wire.
+	Isolation string `yaml:"isolation" weft:"required,enum=VLAN|VXLAN|GRE|GENEVE|STT|L3,laterenum=L3"`
+	// VXLAN are settings of the isolation `VXLAN`.
+	VXLAN *VXLANSettings `yaml:"vxlan"`
+	// VNets are the VLAN ids (1-4094), VNIs (1-16777215) or keys that weft.lock allocates from, as `"5000-5999"`
+	// or single numbers.
+	VNets []IDRange `yaml:"vnets"`
+	// MTU of the wire in bytes, checked by `weft doctor`; set only on bridges that weft makes.
+	MTU int `yaml:"mtu" weft:"default=1500,min=576,max=65535"`
+	// Tags: an offering with tags needs a physical network that has them all.
+	Tags []string `yaml:"tags" weft:"format=label"`
+	// Traffic says which traffic types the wire carries and the label of each: the name of its bridge on the hosts.
+	Traffic []Traffic `yaml:"traffic" weft:"required,unique=type"`
+	// StorageRanges are the address ranges of Storage traffic.
+	StorageRanges []StorageRange `yaml:"storageRanges" later:"storage ranges"`
+	// Providers that are enabled on this network; an offering's services need an enabled provider.
+	Providers []string `yaml:"providers" weft:"enum=VirtualRouter|VpcVirtualRouter|Ovs|InternalLbVm|SecurityGroupProvider|ConfigDrive"`
+}
+
+// VXLANSettings are settings of the isolation VXLAN.
+type VXLANSettings struct {
+	// Mode is how a host finds the others: `Unicast` (a mesh from the tree), `Multicast` (a group) or `EVPN`.
+	Mode string `yaml:"mode" weft:"enum=Unicast|Multicast|EVPN,laterenum=Multicast|EVPN,default=Unicast"`
+	// Port is the UDP port of the tunnels; 4789 is the number IANA assigned.
+	Port uint16 `yaml:"port" weft:"default=4789,min=1,max=65535"`
+}
+
+// Traffic is one traffic type of a physical network.
+type Traffic struct {
+	At Pos32 `yaml:"-"`
+	// Type of traffic.
+	Type string `yaml:"type" weft:"required,enum=Guest|Public|Management|Storage,laterenum=Management|Storage"`
+	// Label is the name of the bridge on the hosts.
+	Label string `yaml:"label" weft:"required,format=ifname"`
+}
+
+// StorageRange is an address range of Storage traffic in a pod.
+type StorageRange struct {
+	At Pos32 `yaml:"-"`
+	// Pod that the range is for.
+	Pod string `yaml:"pod" weft:"required,format=name"`
+	// VLAN of the range; absent: untagged.
+	VLAN BroadcastURI `yaml:"vlan"`
+	// CIDR of the storage network.
+	CIDR netip.Prefix `yaml:"cidr" weft:"required"`
+	// Gateway of the storage network.
+	Gateway netip.Addr `yaml:"gateway"`
+	// Ranges to allocate from.
+	Ranges []IPRange `yaml:"ranges" weft:"required"`
+}
+
+// PublicIPRange is a set of public addresses on one public wire.
+type PublicIPRange struct {
+	// Zone that the range is in; may be left out where the tree has one zone.
+	Zone string `yaml:"zone" weft:"format=name"`
+	// PhysicalNetwork with Public traffic that carries the range; may be left out where only one fits.
+	PhysicalNetwork string `yaml:"physicalNetwork" weft:"format=name"`
+	// VLAN of the range; absent: untagged.
+	VLAN BroadcastURI `yaml:"vlan"`
+	// CIDR of the public network.
+	CIDR netip.Prefix `yaml:"cidr" weft:"required"`
+	// Gateway towards the internet.
+	Gateway netip.Addr `yaml:"gateway" weft:"required"`
+	// Ranges that addresses are allocated from; the gateway must not lie in them.
+	Ranges []IPRange `yaml:"ranges" weft:"required"`
+	// IP6 is the range's IPv6 part.
+	IP6 *PublicIP6 `yaml:"ip6" later:"IPv6"`
+	// Account that the range is dedicated to.
+	Account string `yaml:"account" weft:"format=name" later:"dedicated public ranges"`
+}
+
+// PublicIP6 is the IPv6 part of a public range.
+type PublicIP6 struct {
+	// CIDR of the public IPv6 network.
+	CIDR netip.Prefix `yaml:"cidr" weft:"required"`
+	// Gateway towards the internet.
+	Gateway netip.Addr `yaml:"gateway" weft:"required"`
+	// Ranges that addresses are allocated from.
+	Ranges []IPRange `yaml:"ranges"`
+}
+
+// Account owns tenant documents.
+type Account struct {
+	// Domain is the path of the account in the tree of domains, such as `root/customers`.
+	Domain string `yaml:"domain" weft:"format=domainpath,default=root"`
+	// Project marks an account that several people share.
+	Project bool `yaml:"project" weft:"default=false"`
+	// VNets are numbers dedicated to the account, per physical network.
+	VNets map[string][]IDRange `yaml:"vnets" weft:"format=name" later:"dedicated VLAN ranges"`
+	// VNetsFallback allows the common pool once the dedicated numbers are used up.
+	VNetsFallback bool `yaml:"vnetsFallback" weft:"default=true" later:"dedicated VLAN ranges"`
+	// PublicIPFallback allows the common public ranges once the dedicated ones are used up.
+	PublicIPFallback bool `yaml:"publicIPFallback" weft:"default=true" later:"dedicated public ranges"`
+	// Limits on what the account may have.
+	Limits *Limits `yaml:"limits"`
+}
+
+// Limits on what an account may have; absent fields are not limited.
+type Limits struct {
+	// Networks is the largest number of networks.
+	Networks *int `yaml:"networks" weft:"min=0" later:"account limits"`
+	// PublicIPs is the largest number of public addresses.
+	PublicIPs *int `yaml:"publicIPs" weft:"min=0" later:"account limits"`
+	// VPCs is the largest number of VPCs; always kept as long as there are no VPCs.
+	VPCs *int `yaml:"vpcs" weft:"min=0"`
+}
