@@ -180,12 +180,15 @@ func (c *checker) publicIP(s *PublicIP) {
 		c.errorf(at("vpc"), "conflicting-fields", "an address serves a network or a VPC, not both").See(c.pos("network"), "the network")
 	}
 	if s.Network.IsZero() && s.VPC.IsZero() {
-		for field, used := range map[string]bool{
-			"sourceNat": s.SourceNat, "staticNat": s.StaticNat != nil,
-			"portForwarding": len(s.PortForwarding) > 0, "firewall": len(s.Firewall) > 0,
+		for _, use := range []struct {
+			field string
+			used  bool
+		}{
+			{"sourceNat", s.SourceNat}, {"staticNat", s.StaticNat != nil},
+			{"portForwarding", len(s.PortForwarding) > 0}, {"firewall", len(s.Firewall) > 0},
 		} {
-			if _, written := c.node(at("network")); used && !written {
-				c.errorf(at(field), "required-field", "%s needs the network that the address serves", field).
+			if _, written := c.node(at("network")); use.used && !written {
+				c.errorf(at(use.field), "required-field", "%s needs the network that the address serves", use.field).
 					Hintf("add network: NAME; an address without network is only reserved")
 			}
 		}

@@ -15,11 +15,12 @@ type decodeFunc func(d *decoder, f *field, n int32, v reflect.Value)
 
 // decoder turns the nodes of one document into its struct. It goes on after a mistake.
 type decoder struct {
-	file string
-	ns   nodes
-	ds   *Diags
-	path []step
-	errs int // diagnostics of this document
+	file   string
+	ns     nodes
+	ds     *Diags
+	path   []step
+	errs   int  // diagnostics of this document
+	hidden bool // the value being decoded is a secret
 }
 
 // step is one part of the path to the value being decoded: a field, or an item of a list.
@@ -61,7 +62,11 @@ func (d *decoder) errorf(at Pos, code, format string, args ...any) *Diag {
 
 // wrong reports node n: its path, what is wrong with it, and its text as offending.
 func (d *decoder) wrong(n int32, code, format string, args ...any) *Diag {
-	return d.errorf(d.pos(n), code, "%s: %s", d.where(), fmt.Sprintf(format, args...)).Offending(d.ns[n].value)
+	diag := d.errorf(d.pos(n), code, "%s: %s", d.where(), fmt.Sprintf(format, args...))
+	if d.hidden {
+		return diag
+	}
+	return diag.Offending(d.ns[n].value)
 }
 
 // structure decodes a mapping into a struct. at is where a missing field is reported.
@@ -106,7 +111,10 @@ func (d *decoder) field(f *field, k, n int32, v reflect.Value, t *table) {
 			Hintf("give it one, or leave it out")
 		return
 	}
+	before := d.hidden
+	d.hidden = before || f.secret
 	f.decode(d, f, n, v)
+	d.hidden = before
 	if f.later != "" && !isDefault(v, t.proto.Field(f.index)) {
 		d.unsupported(f, k)
 	}
@@ -152,12 +160,16 @@ func (d *decoder) unknown(k int32, names []string) {
 	if in == "" {
 		in = "the document"
 	}
-	d.errorf(d.pos(k), "unknown-field", "unknown field %q in %s", brief(d.ns[k].value), in).Offending(d.ns[k].value).
-		Hintf("%s", didYouMean(d.ns[k].value, names))
+	text := d.ns[k].value
+	if d.hidden && nearest(text, names) == "" {
+		text = hidden // it may be the secret, written in the field's place
+	}
+	d.errorf(d.pos(k), "unknown-field", "unknown field %q in %s", brief(text), in).Offending(text).
+		Hintf("%s", didYouMean(text, names))
 }
 
 func (d *decoder) duplicate(k, first int32) {
-	d.errorf(d.pos(k), "duplicate-field", "field %q is given twice", brief(d.ns[k].value)).Offending(d.ns[k].value).
+	d.errorf(d.pos(k), "duplicate-field", "field %q is given twice", d.shown(d.ns[k].value)).Offending(d.shown(d.ns[k].value)).
 		See(d.pos(first), "first given here")
 }
 
@@ -330,7 +342,7 @@ func (d *decoder) matches(f *format, n int32) bool {
 			hint = better
 		}
 	}
-	d.wrong(n, "bad-"+f.name, "%q is not %s", brief(text), f.what).Hintf("%s", hint)
+	d.wrong(n, "bad-"+f.name, "%q is not %s", d.shown(text), f.what).Hintf("%s", hint)
 	return false
 }
 

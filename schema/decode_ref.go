@@ -59,6 +59,9 @@ func decodeURI(d *decoder, _ *field, n int32, v reflect.Value) {
 		if s.name != scheme {
 			continue
 		}
+		if rest == "untagged" { // CloudStack's word for it is vlan://untagged
+			break
+		}
 		from, to, ok := d.numberRange(n, rest, "an id", 1, s.max)
 		switch {
 		case !ok:

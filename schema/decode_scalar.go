@@ -155,7 +155,10 @@ func (d *decoder) text(n int32) (string, bool) {
 	default:
 		what = "a number"
 	}
-	d.wrong(n, "wrong-type", "must be text, but %s without quotes is %s", brief(text), what).Hintf("write %q", brief(text))
+	diag := d.wrong(n, "wrong-type", "must be text, but %s without quotes is %s", d.shown(text), what).Hintf("write %q", brief(text))
+	if d.hidden {
+		diag.Hintf("put it in quotes")
+	}
 	return "", false
 }
 

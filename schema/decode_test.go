@@ -53,6 +53,7 @@ func TestDecode(t *testing.T) {
 					Dhcp:      &Service{At: Pos32{7, 11}, Provider: "VirtualRouter"},
 					SourceNat: &SourceNatService{At: Pos32{8, 16}, Provider: "VirtualRouter", SourceNatType: "perAccount"}}}},
 		{"kind: Account\nmetadata: {name: a}\n", &Account{Domain: "root", VNetsFallback: true, PublicIPFallback: true}},
+		{"kind: Account\nmetadata: {name: a}\nspec: {limits: {vpcs: 0}}\n", &Account{Domain: "root", VNetsFallback: true, PublicIPFallback: true, Limits: &Limits{VPCs: ptr(0)}}},
 		{"kind: Network\nmetadata: {name: n, account: a}\nspec:\n  offering: o\n  vlan: \"vlan://120\"\n  leaseTime: 1h\n  egress:\n" +
 			"    - {name: dns, action: Allow, protocol: icmp, icmpType: 0, destinations: [9.9.9.9/32]}\n  routes: [{cidr: 172.16.0.0/12, via: 10.1.1.9}]\n",
 			&Network{Offering: "o", VLAN: BroadcastURI{Scheme: "vlan", ID: 120}, LeaseTime: time.Hour,

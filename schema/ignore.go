@@ -35,6 +35,9 @@ func parseIgnore(line, dir string) (rule ignoreRule, ok bool, err error) {
 		if _, err := path.Match(part, "x"); err != nil {
 			return rule, false, err
 		}
+		if strings.Contains(part, "[:") { // git's [[:alpha:]] is something else to path.Match
+			return rule, false, path.ErrBadPattern
+		}
 		rule.parts[i] = part
 	}
 	return rule, true, nil

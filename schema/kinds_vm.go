@@ -21,7 +21,7 @@ type VirtualMachine struct {
 	// NICs of the VM; the first is the default one unless another says so.
 	NICs []NIC `yaml:"nics" weft:"required"`
 	// UserData for cloud-init, at most 32768 bytes; treated as a secret in output.
-	UserData string `yaml:"userData" weft:"format=text" later:"user data"`
+	UserData string `yaml:"userData" weft:"format=text,secret" later:"user data"`
 	// Password served to the VM once.
 	Password *Secret `yaml:"password" later:"user data"`
 	// SSHKeys served to the VM, each a line of authorized_keys.

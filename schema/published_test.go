@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
@@ -143,6 +144,26 @@ func TestSchemaRefuses(t *testing.T) {
 	} {
 		if s.Validate(plainValue(t, text)) == nil {
 			t.Errorf("valid:\n%s", text)
+		}
+	}
+}
+
+// TestSchemaAnnotations: the schemas judge the annotations of weft.dev/ as Parse does.
+func TestSchemaAnnotations(t *testing.T) {
+	s := compileSchema(t, KindAccount)
+	for annotation, valid := range map[string]bool{
+		`weft.dev/suspend: "true"`: true, `weft.dev/suspend: "false"`: false, `weft.dev/suspend: true`: false,
+		`weft.dev/prune: disabled`: true, `weft.dev/prune: enabled`: false,
+		`weft.dev/ignore-drift: "ovs.port/*"`: true, `weft.dev/ignore-drift: "ovs port"`: false,
+		`weft.dev/formerly: old`: true, `weft.dev/formerly: Old`: false,
+		`example.org/x: anything`: true,
+	} {
+		text := "apiVersion: weft.dev/v1alpha1\nkind: Account\nmetadata: {name: a, annotations: {" + annotation + "}}\n"
+		if err := s.Validate(plainValue(t, text)); (err == nil) != valid {
+			t.Errorf("%s by the schema: %v", annotation, err)
+		}
+		if tree, ds := Parse(fstest.MapFS{"a.yaml": {Data: []byte(text)}}, nil); len(tree.Documents) == 1 != valid {
+			t.Errorf("%s by Parse: %v", annotation, ds)
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 //	weft:"laterenum=A|B"   values that are not supported yet
 //	later:"what"           the field is not supported yet; its default may be written
 //	weft:"mild"            with later: a warning, not an error
+//	weft:"secret"          no output shows its value; always so for a Secret
 type table struct {
 	typ    reflect.Type
 	fields []field
@@ -38,6 +39,7 @@ type field struct {
 	enum     []string
 	later    string
 	mild     bool
+	secret   bool
 	notYet   []string
 	def      string
 	hasDef   bool
@@ -80,7 +82,7 @@ func tableOf(typ reflect.Type) *table {
 		case name == "" || name == "-":
 			continue
 		}
-		f := field{name: name, index: i, later: sf.Tag.Get("later")}
+		f := field{name: name, index: i, later: sf.Tag.Get("later"), secret: sf.Type == reflect.TypeFor[*Secret]()}
 		if f.readTag(sf.Tag.Get("weft")) {
 			t.short = len(t.fields)
 		}
@@ -113,6 +115,8 @@ func (f *field) readTag(tag string) (short bool) {
 			short = true
 		case "mild":
 			f.mild = true
+		case "secret":
+			f.secret = true
 		case "enum":
 			f.enum = strings.Split(value, "|")
 		case "laterenum":

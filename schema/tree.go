@@ -37,39 +37,43 @@ func (t *Tree) Lookup(id ID) *Document {
 	return t.index[id]
 }
 
-// Source returns the text of a file of the tree, nil when it was not read. It fits Diags.Render.
+// Source returns the text of a file of the tree for people to see, nil when it was not read: what
+// stands in secret fields is asterisks. It fits Diags.Render.
 func (t *Tree) Source(file string) []byte {
 	i, ok := slices.BinarySearchFunc(t.files, file, func(f *parsedFile, name string) int { return strings.Compare(f.name, name) })
 	if !ok {
 		return nil
 	}
-	return []byte(t.files[i].text)
+	return []byte(mask(t.files[i].text))
 }
 
 // Parse reads every document below a tree: all *.yaml and *.yml files but dot files and what
 // .weftignore lists. It goes on after mistakes and returns all of them, sorted. The result
 // depends on the tree only: documents are in the order of file and position. With a cache, a
 // file whose content is known is not decoded again and its documents are the same pointers as
-// before; cache may be nil. Files are read in parallel, so tree must allow that.
+// before; cache may be nil. Files are read in parallel, so tree must allow that. Of a tree that is
+// too large nothing is used.
 func Parse(tree fs.FS, cache *Cache) (*Tree, Diags) {
+	return parseTree(tree, cache, &budget{size: maxTreeSize, documents: maxDocuments})
+}
+
+func parseTree(tree fs.FS, cache *Cache, left *budget) (*Tree, Diags) {
 	w := walk(tree)
 	out := &Tree{}
 	for _, p := range w.unreadable {
 		out.Invalid = append(out.Invalid, &Document{File: p, Pos: Pos{File: p, Line: 1, Col: 1}})
 	}
 	cache.begin()
-	out.files = readAll(tree, w.files, cache)
-	valid, docs, size := 0, 0, 0
 	diags := w.diags
+	out.files = readAll(tree, w.files, cache, left)
+	if left.spent.Load() {
+		out.files = nil
+		diags.Errorf(Pos{".", 1, 1}, "too-large", "the tree has more than %d documents or %d MiB of text; nothing of it is used", maxDocuments, maxTreeSize>>20)
+		out.Invalid = append(out.Invalid, &Document{File: ".", Pos: Pos{".", 1, 1}})
+	}
+	valid := 0
 	for _, f := range out.files {
-		size += len(f.text)
 		valid += len(f.documents)
-		docs += len(f.documents) + len(f.invalid)
-		if docs > maxDocuments || size > maxTreeSize {
-			diags.Errorf(Pos{f.name, 1, 1}, "too-large", "the tree has more than %d documents or %d bytes; this file and those after it are not used", maxDocuments, maxTreeSize)
-			out.Invalid = append(out.Invalid, &Document{File: f.name, Pos: Pos{f.name, 1, 1}})
-			break
-		}
 		out.Documents = append(out.Documents, f.documents...)
 		out.Invalid = append(out.Invalid, f.invalid...)
 		diags = append(diags, f.diags...)
@@ -128,7 +132,23 @@ type parsedFile struct {
 	diags     Diags
 }
 
-func readAll(tree fs.FS, files []string, cache *Cache) []*parsedFile {
+// budget is what a tree may still have. Whether it is spent does not depend on the order in
+// which files are read, only how much of them is in memory by then.
+type budget struct {
+	size, documents int64
+	read            atomic.Int64 // bytes
+	decoded         atomic.Int64 // documents
+	spent           atomic.Bool
+}
+
+func (b *budget) take(f *parsedFile) {
+	if b.read.Add(int64(len(f.text))) > b.size || b.decoded.Add(int64(len(f.documents)+len(f.invalid))) > b.documents {
+		b.spent.Store(true)
+	}
+}
+
+// readAll reads files until there is no budget left; then some of the result is nil.
+func readAll(tree fs.FS, files []string, cache *Cache, left *budget) []*parsedFile {
 	results := make([]*parsedFile, len(files))
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -137,10 +157,11 @@ func readAll(tree fs.FS, files []string, cache *Cache) []*parsedFile {
 			var r reader
 			for {
 				i := int(next.Add(1)) - 1
-				if i >= len(files) {
+				if i >= len(files) || left.spent.Load() {
 					return
 				}
 				results[i] = r.file(tree, files[i], cache)
+				left.take(results[i])
 			}
 		})
 	}

@@ -165,7 +165,7 @@ func TestWalkLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for target, link := range map[string]string{"a.yaml": "link.yaml", "..": "sub/up", "/dev/zero": "zero.yaml"} {
+	for target, link := range map[string]string{"a.yaml": "link.yaml", "..": "sub/up", "/dev/zero": "zero.yaml", "sub": ".weftignore"} {
 		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +174,7 @@ func TestWalkLinks(t *testing.T) {
 	if len(tree.Documents) != 2 || len(tree.Invalid) != 0 || ds.HasErrors() {
 		t.Error(describe(tree, ds))
 	}
-	if len(ds) != 2 || ds[0].Code != "symbolic-link" {
+	if len(ds) != 3 || ds[0].Code != "not-a-file" || ds[1].Code != "symbolic-link" {
 		t.Error("links are not told", ds)
 	}
 }
@@ -183,6 +183,36 @@ func TestLargeFile(t *testing.T) {
 	tree, ds := Parse(fstest.MapFS{"a.yaml": {Data: make([]byte, maxFileSize+1)}, "b.yaml": account("b")}, nil)
 	if len(tree.Documents) != 1 || len(tree.Invalid) != 1 || len(ds) != 1 || ds[0].Code != "too-large" {
 		t.Error(describe(tree, ds))
+	}
+}
+
+// TestLargeTree: of a tree that is too large nothing is used and everything is unknown, and it
+// does not matter which file was read when.
+func TestLargeTree(t *testing.T) {
+	tree := fstest.MapFS{"broken.yaml": {Data: []byte("x: [\n")}}
+	size := int64(len(tree["broken.yaml"].Data))
+	for i := range 50 {
+		name := fmt.Sprintf("a%d", i)
+		tree[name+".yaml"] = account(name)
+		size += int64(len(tree[name+".yaml"].Data))
+	}
+	for _, c := range []struct {
+		size, documents int64
+		ok              bool
+	}{{size, 51, true}, {size - 1, 51, false}, {size, 50, false}, {1, 1, false}} {
+		for _, cache := range []*Cache{nil, new(Cache)} {
+			for range 2 {
+				out, ds := parseTree(tree, cache, &budget{size: c.size, documents: c.documents})
+				checkDiags(t, out, ds)
+				if c.ok {
+					if len(out.Documents) != 50 || len(out.Invalid) != 1 {
+						t.Error(describe(out, ds))
+					}
+				} else if len(out.Documents) != 0 || len(out.Invalid) != 1 || out.Invalid[0].ID() != (ID{}) || len(ds) != 1 || ds[0].Code != "too-large" {
+					t.Error(describe(out, ds))
+				}
+			}
+		}
 	}
 }
 

@@ -37,8 +37,12 @@ func (w *walkResult) dir(tree fs.FS, dir string, rules []ignoreRule) {
 		return
 	}
 	for _, e := range entries {
-		if e.Name() == ignoreFile && e.Type().IsRegular() {
-			rules = w.ignoreRules(tree, path.Join(dir, ignoreFile), dir, rules)
+		switch name := path.Join(dir, ignoreFile); {
+		case e.Name() != ignoreFile || e.IsDir():
+		case e.Type().IsRegular():
+			rules = w.ignoreRules(tree, name, dir, rules)
+		default:
+			w.diags.Warnf(Pos{name, 1, 1}, "not-a-file", "only a regular file says what to ignore, so this one says nothing")
 		}
 	}
 	for _, e := range entries {

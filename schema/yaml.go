@@ -54,6 +54,7 @@ type walker struct {
 	ds      *Diags
 	aliases int
 	active  []*yaml.Node // anchors being expanded
+	hidden  bool         // the value being copied is a secret
 	failed  bool
 }
 
@@ -76,7 +77,10 @@ func (w *walker) convert(n *yaml.Node, depth int) int32 {
 		w.fail(n, "too-large", "the document has more than %d values (each alias counts all it stands for)", maxNodes)
 		return 0
 	case n.Style&yaml.TaggedStyle != 0:
-		w.fail(n, "tag", "tags are not part of the language").Offending(n.Tag).Hintf("remove %s", n.Tag)
+		diag := w.fail(n, "tag", "tags are not part of the language").Hintf("leave it out, or put the text in quotes")
+		if !w.hidden {
+			diag.Offending(n.Tag)
+		}
 		return 0
 	}
 	switch n.Kind {
@@ -113,7 +117,10 @@ func (w *walker) mapping(n *yaml.Node, depth int) int32 {
 				Hintf("write the fields out, or use an alias for a whole value")
 		default:
 			list.append(w.convert(key, depth+1))
+			before := w.hidden
+			w.hidden = before || isSecretWord(key.Value)
 			list.append(w.convert(n.Content[i+1], depth+1))
+			w.hidden = before
 		}
 	}
 	return id
@@ -165,6 +172,9 @@ func diagnoseSyntax(file string, c chunk, err error, ds *Diags) {
 		ds.Errorf(Pos{file, c.line + open.line - 1, open.col}, "bad-yaml", "%q is not closed", open.what).
 			Offending(string(open.what))
 		return
+	}
+	if strings.HasPrefix(message, "unknown anchor") {
+		message = "an alias names no anchor" // without its text, which may be a secret that starts with *
 	}
 	p := fastParser{ns: new(nodes)}
 	at := Pos32{}

@@ -97,7 +97,7 @@ type hostCompiler struct {
 }
 
 func newHostCompiler(ctx context.Context, h *host.Host) *hostCompiler {
-	return &hostCompiler{newCompiler(), h.Name, map[string]model.Facts{h.Name: facts.Of(ctx, h)}}
+	return &hostCompiler{newCompilerOf(h.Name), h.Name, map[string]model.Facts{h.Name: facts.Of(ctx, h)}}
 }
 
 // Compile implements agent.Compiler.

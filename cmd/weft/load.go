@@ -22,8 +22,15 @@ type compiler struct {
 	lock  *alloc.Lock
 }
 
+// newCompiler compiles for all hosts of a tree.
 func newCompiler() *compiler {
 	return &compiler{cache: new(schema.Cache), units: compile.New(plugins.All())}
+}
+
+// newCompilerOf compiles for one host: of the others it knows only what that
+// one needs.
+func newCompilerOf(host string) *compiler {
+	return &compiler{cache: new(schema.Cache), units: compile.Only(plugins.All(), host)}
 }
 
 // A compiled tree is all that is known of one commit without a host.
@@ -51,6 +58,16 @@ func (c *compiler) compile(files fs.FS, facts map[string]model.Facts) (*compiled
 	return out, nil
 }
 
+// checkLock adds what weft lock would change. Of a tree that is wrong otherwise
+// nobody knows what it needs, so nothing is added then.
+func (c *compiled) checkLock() {
+	if c.diags.HasErrors() {
+		return
+	}
+	c.diags = append(c.diags, alloc.Check(c.Demands(), c.lock)...)
+	c.diags.Sort()
+}
+
 // source gives the text of a file of the tree, for excerpts.
 func (c *compiled) source(file string) []byte {
 	if file == alloc.FileName {
@@ -75,17 +92,6 @@ func counted(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// hard returns the diagnostics that a new lock would not mend.
-func (c *compiled) hard() schema.Diags {
-	var out schema.Diags
-	for _, d := range c.diags {
-		if d.Code != "stale-lock" && d.Code != "unallocated" {
-			out = append(out, d)
-		}
-	}
-	return out
 }
 
 // emptyTree is a tree without documents.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -69,7 +70,12 @@ func (f *lockFlags) take(args []string) (string, error) {
 			if len(args) < 2 {
 				return "", errors.New("--pin wants OWNER FIELD VALUE")
 			}
-			words, args = append(words, args[0], args[1]), args[2:]
+			at := 0
+			if len(args) > 2 && isDir(args[0]) {
+				at = 1 // weft lock DIR --pin ...
+			}
+			words = append(words, args[at], args[at+1])
+			args = slices.Delete(args, at, at+2)
 		}
 		if len(words) != 3 {
 			return "", errors.New("--pin wants OWNER FIELD VALUE")
@@ -82,6 +88,11 @@ func (f *lockFlags) take(args []string) (string, error) {
 	return dirArg(args), oneOf("-o", f.format, "text", "json", "sarif", "junit", "github")
 }
 
+func isDir(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir()
+}
+
 func (a *app) doLock(dir string, f lockFlags) error {
 	c := newCompiler()
 	t, err := c.workTree(dir)
@@ -92,7 +103,12 @@ func (a *app) doLock(dir string, f lockFlags) error {
 	if err != nil {
 		return err
 	}
-	diags := t.hard()
+	for _, h := range f.evacuate {
+		if !slices.Contains(t.Hosts(), h) {
+			return fmt.Errorf("--evacuate %s: the tree has no such host; its hosts are %s", h, strings.Join(t.Hosts(), ", "))
+		}
+	}
+	diags := t.diags
 	next, report, more := alloc.Allocate(t.Demands(), t.lock, opts)
 	diags = append(diags, more...)
 	if f.check && !diags.HasErrors() {

@@ -52,18 +52,18 @@ const (
 	exitOK      = 0
 )
 
-// codeOf turns what a verb returned into the exit code, printing errors to w.
-func codeOf(err error, print func(error)) int {
+// codeOf turns what a verb returned into the exit code, reporting errors.
+func codeOf(err error, report func(error)) int {
 	if err == nil {
 		return exitOK
 	}
 	var e exit
 	if !errors.As(err, &e) {
-		print(err)
+		report(err)
 		return exitError
 	}
 	if e.err != nil {
-		print(e.err)
+		report(e.err)
 	}
 	return e.code
 }

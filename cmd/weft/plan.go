@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -17,9 +18,11 @@ import (
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/plan"
 	"weft.dev/reconcile/plan/render"
+	"weft.dev/reconcile/plugin"
 	"weft.dev/reconcile/reach"
 	"weft.dev/reconcile/resource"
 	"weft.dev/reconcile/source"
+	"weft.dev/schema"
 )
 
 type planFlags struct {
@@ -182,8 +185,9 @@ func (a *app) refuse(t *compiled) error {
 // between plans the way of every host from one tree to another.
 func between(base, head *compiled, from, to string, target []string) (*plan.Report, error) {
 	opt := plan.Options{Revision: to, Lock: digest(head.text)}
-	for _, t := range target {
-		opt.Target = append(opt.Target, resource.Owner(t))
+	var err error
+	if opt.Target, err = targets(target, base, head); err != nil {
+		return nil, err
 	}
 	var hosts []*plan.Plan
 	var ways reach.Change
@@ -196,14 +200,34 @@ func between(base, head *compiled, from, to string, target []string) (*plan.Repo
 			return nil, fmt.Errorf("host %s: %w", name, err)
 		}
 		hosts = append(hosts, p)
-		c := reach.Between(before, after)
+		c := reach.Between(narrowed(before, opt.Target), narrowed(after, opt.Target))
 		ways.Added, ways.Removed = append(ways.Added, c.Added...), append(ways.Removed, c.Removed...)
 	}
-	ways = ways.Join(reach.Compare(reach.Members(base.Domains()), reach.Members(head.Domains())))
+	ways = ways.Join(membership(base.Domains(), head.Domains(), opt.Target))
 	r := plan.NewReport(from, to, hosts)
-	r.Allocations = allocations(base.lock, head.lock)
+	r.Allocations = slices.DeleteFunc(allocations(base.lock, head.lock), func(a plan.Allocation) bool {
+		return !concerns(opt.Target, a.Owner)
+	})
 	r.Reachability = reachability(ways)
 	return r, nil
+}
+
+// targets checks the owners that a plan is limited to: trees know each.
+func targets(names []string, trees ...*compiled) ([]resource.Owner, error) {
+	var out []resource.Owner
+	for _, name := range names {
+		name, _ = cutRouter(name)
+		known := slices.ContainsFunc(trees, func(t *compiled) bool {
+			host, ok := strings.CutPrefix(name, "host/")
+			return ok && slices.Contains(t.Hosts(), host) ||
+				slices.ContainsFunc(t.Networks(), func(n *model.Network) bool { return n.ID.String() == name })
+		})
+		if !known {
+			return nil, fmt.Errorf("--target %s: the tree has no such owner; owners are network/ACCOUNT/NAME and host/NAME", name)
+		}
+		out = append(out, resource.Owner(name))
+	}
+	return out, nil
 }
 
 // intentOf is what a tree wants of a host; of one that it does not have,
@@ -213,6 +237,48 @@ func intentOf(t *compiled, name string) *resource.Intent {
 		return resource.NewIntent(name, nil, nil)
 	}
 	return t.Intent(name)
+}
+
+// concerns reports whether a plan limited to target, empty for all, tells of
+// owner.
+func concerns(target []resource.Owner, owner string) bool {
+	return len(target) == 0 || slices.Contains(target, resource.Owner(owner))
+}
+
+// narrowed is in without the owners that a plan is not about.
+func narrowed(in *resource.Intent, target []resource.Owner) *resource.Intent {
+	if len(target) == 0 {
+		return in
+	}
+	var keep []*resource.Fragment
+	for _, f := range in.Fragments {
+		if concerns(target, string(f.Owner)) {
+			keep = append(keep, f)
+		}
+	}
+	return resource.NewIntent(in.Host, keep, nil)
+}
+
+// membership tells who came into a broadcast domain, and who left one.
+func membership(base, head []plugin.Domain, target []resource.Owner) reach.Change {
+	had := make(map[schema.ID]plugin.Domain, len(base))
+	for _, d := range base {
+		if concerns(target, d.Network.String()) {
+			had[d.Network] = d
+		}
+	}
+	var changed []plugin.Domain
+	for _, d := range head {
+		if !concerns(target, d.Network.String()) {
+			continue
+		}
+		if old, ok := had[d.Network]; ok && slices.Equal(old.NICs, d.NICs) {
+			delete(had, d.Network)
+			continue
+		}
+		changed = append(changed, d)
+	}
+	return reach.Compare(reach.Members(slices.Collect(maps.Values(had))), reach.Members(changed))
 }
 
 func reachability(c reach.Change) *plan.Reachability {
@@ -268,7 +334,7 @@ func (a *app) planHost(ctx context.Context, dir string, f planFlags) (*resource.
 	}
 	defer func() { _ = files.Close() }()
 	h := a.machine()
-	t, err := newCompiler().compile(files, map[string]model.Facts{h.Name: facts.Of(ctx, h)})
+	t, err := newCompilerOf(h.Name).compile(files, map[string]model.Facts{h.Name: facts.Of(ctx, h)})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -281,8 +347,8 @@ func (a *app) planHost(ctx context.Context, dir string, f planFlags) (*resource.
 	e := newEngine(h, f.secrets, nil)
 	in := e.Prepare(t.Intent(h.Name))
 	opt := plan.Options{Last: e.Verified().Intent, Lock: digest(t.text)}
-	for _, o := range f.target {
-		opt.Target = append(opt.Target, resource.Owner(o))
+	if opt.Target, err = targets(f.target, t); err != nil {
+		return nil, nil, err
 	}
 	p, err := e.Plan(ctx, in, opt)
 	if err != nil {

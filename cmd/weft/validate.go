@@ -32,6 +32,7 @@ func (a *app) doValidate(dir, format string) error {
 	if err != nil {
 		return err
 	}
+	t.checkLock()
 	if err := a.writeDiags(a.out, format, t.diags, t.source); err != nil {
 		return err
 	}

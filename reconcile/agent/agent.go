@@ -170,12 +170,14 @@ func (a *Agent) watch(ctx context.Context, d driver.Driver) {
 	pause := time.Second
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := d.Watch(ctx, func(s driver.Scope) {
-			kinds := s.Kinds
-			if len(kinds) == 0 {
-				kinds = d.Kinds()
-			}
-			a.stir(kinds)
+		err := a.recovering(func() error {
+			return d.Watch(ctx, func(s driver.Scope) {
+				kinds := s.Kinds
+				if len(kinds) == 0 {
+					kinds = d.Kinds()
+				}
+				a.stir(kinds)
+			})
 		})
 		if err == nil || ctx.Err() != nil {
 			return // it cannot watch, or need not any more
@@ -234,7 +236,7 @@ type bug struct{ what any }
 // Error implements error.
 func (b bug) Error() string { return fmt.Sprintf("bug in weft: %v", b.what) }
 
-// recovering runs f and turns a panic into an error. Only the two loops use it.
+// recovering runs f and turns a panic into an error. Only loops use it.
 func (a *Agent) recovering(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

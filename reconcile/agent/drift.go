@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,15 +32,13 @@ func (d *driftLog) take(r *engine.Result, now time.Time) {
 		left[a.ID] = true
 	}
 	open := map[resource.ID]status.Drift{}
-	for _, a := range r.Plan.Actions {
-		if !a.Drift {
-			continue
-		}
+	drifted, with := roots(r.Plan)
+	for _, a := range drifted {
 		x, known := d.open[a.ID]
 		if !known {
 			x = status.Drift{Owner: a.Owner(), ID: a.ID, Since: r.Began}
 		}
-		x.What = what(a)
+		x.What = what(a, with[a.ID])
 		open[a.ID] = x
 	}
 	healed := slices.SortedFunc(maps.Keys(open), resource.ID.Compare)
@@ -49,33 +48,68 @@ func (d *driftLog) take(r *engine.Result, now time.Time) {
 			healed = append(healed, id)
 		}
 	}
+	var repaired []status.Drift
 	for _, id := range healed {
 		if left[id] {
 			continue
 		}
 		x := open[id]
 		x.Healed = now
-		d.repaired = slices.Insert(d.repaired, 0, x)
+		repaired = append(repaired, x)
 		delete(open, id)
 	}
+	slices.SortStableFunc(repaired, byOwner)
+	d.repaired = append(repaired, d.repaired...)
 	d.repaired = d.repaired[:min(len(d.repaired), maxRepaired)]
 	d.open = open
 }
 
+// roots lists what drifted by itself, and how many things are gone with each.
+func roots(p *plan.Plan) (drifted []*plan.Action, with map[resource.ID]int) {
+	gone := map[resource.ID]*plan.Action{}
+	for _, a := range p.Actions {
+		if a.Drift && a.Before == nil {
+			gone[a.ID] = a
+		}
+	}
+	with = map[resource.ID]int{}
+	for _, a := range p.Actions {
+		if !a.Drift || a.Implied {
+			continue
+		}
+		root := a
+		for root.Before == nil {
+			parent, ok := resource.Parent(root.After.State)
+			if !ok || gone[parent] == nil {
+				break
+			}
+			root = gone[parent]
+		}
+		if root == a {
+			drifted = append(drifted, a)
+		} else {
+			with[root.ID]++
+		}
+	}
+	return drifted, with
+}
+
+func byOwner(a, b status.Drift) int { return cmp.Compare(a.Owner, b.Owner) }
+
 // list returns what is open, by owner and ID.
 func (d *driftLog) list() []status.Drift {
 	return slices.SortedFunc(maps.Values(d.open), func(a, b status.Drift) int {
-		if a.Owner != b.Owner {
-			return slices.Compare([]byte(a.Owner), []byte(b.Owner))
-		}
-		return a.ID.Compare(b.ID)
+		return cmp.Or(byOwner(a, b), a.ID.Compare(b.ID))
 	})
 }
 
-// what says in lines how a resource differs from what it should be.
-func what(a *plan.Action) []string {
+// what says in lines how a resource differs from what it should be, and how
+// many others are gone with it.
+func what(a *plan.Action, with int) []string {
 	var out []string
 	switch {
+	case a.Before == nil && with > 0:
+		out = append(out, fmt.Sprintf("it is gone, and %d more with it", with))
 	case a.Before == nil:
 		out = append(out, "it is gone")
 	case a.After == nil:

@@ -73,6 +73,14 @@ func notes(p *plan.Plan) []string {
 	for _, f := range p.Foreign {
 		out = append(out, fmt.Sprintf("%s: %s (wanted by %s)", f.ID, f.Words, f.Owner))
 	}
+	var waiting []string
+	for _, u := range p.Unbound {
+		waiting = append(waiting, string(u.Owner))
+	}
+	if n := len(p.Unbound); n > 3 {
+		out = append(out, fmt.Sprintf("%s, %s and %d more wait for ports of guests", waiting[0], waiting[1], n-2))
+		return out
+	}
 	for _, u := range p.Unbound {
 		out = append(out, fmt.Sprintf("%s waits for ports: %s", u.Owner, strings.Join(u.Symbols, ", ")))
 	}

@@ -12,8 +12,11 @@ import (
 // an earlier text, or nil; with it only what differs is read. All mistakes are
 // returned; a lock with mistakes still answers for the lines without.
 func Parse(file string, data []byte, prev *Lock) (*Lock, schema.Diags) {
+	if prev != nil && prev.file == file && prev.text == string(data) {
+		return prev, prev.diags
+	}
 	text := string(data)
-	if prev != nil && prev.plain && prev.file == file {
+	if prev != nil && prev.file == file && prev.plain {
 		if l := prev.update(text); l != nil {
 			return l, nil
 		}

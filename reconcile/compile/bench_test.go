@@ -91,8 +91,8 @@ func BenchmarkOneFile(b *testing.B) {
 	text := lock.Marshal()
 	trees := []*schema.Tree{tree2, tree}
 	for i := 0; b.Loop(); i++ {
-		l, _ := alloc.Parse(alloc.FileName, text, lock)
-		r := c.Update(trees[i%2], l, nil)
+		lock, _ = alloc.Parse(alloc.FileName, text, lock)
+		r := c.Update(trees[i%2], lock, nil)
 		if r.Stats.Compiled == 0 || r.Stats.Compiled > 2 {
 			b.Fatal(r.Stats)
 		}

@@ -178,7 +178,6 @@ func (c *Compiler) compile(dirty map[schema.ID]bool, lock *alloc.Lock, tree *sch
 	w := worker{registry: &c.registry, site: c.site, index: c.index, lock: lock, tree: tree, zones: zoneNames(c.site), wants: c.wants}
 	parallel(len(ids), func(i int) { made[i] = w.unit(ids[i]) })
 	compiled := 0
-	resort := false
 	if len(c.units) == 0 {
 		c.expect(made)
 	}
@@ -189,18 +188,35 @@ func (c *Compiler) compile(dirty map[schema.ID]bool, lock *alloc.Lock, tree *sch
 		}
 		if made[i] == nil {
 			delete(c.units, id)
-			resort = resort || before != nil
 			continue
 		}
 		compiled++
 		c.units[id] = made[i]
-		resort = true
 		c.put(made[i])
 	}
-	if resort {
-		c.order = slices.SortedFunc(maps.Values(c.units), func(a, b *unit) int { return compareID(a.id, b.id) })
-	}
+	c.reorder(ids)
 	return compiled
+}
+
+// reorder makes the list of units anew after those called ids changed. Results
+// keep the list that was.
+func (c *Compiler) reorder(ids []schema.ID) {
+	if len(ids) > len(c.order)/16 {
+		c.order = slices.SortedFunc(maps.Values(c.units), func(a, b *unit) int { return compareID(a.id, b.id) })
+		return
+	}
+	c.order = slices.Clone(c.order)
+	for _, id := range ids {
+		i, found := slices.BinarySearchFunc(c.order, id, func(u *unit, id schema.ID) int { return compareID(u.id, id) })
+		switch u := c.units[id]; {
+		case found && u != nil:
+			c.order[i] = u
+		case found:
+			c.order = slices.Delete(c.order, i, i+1)
+		case u != nil:
+			c.order = slices.Insert(c.order, i, u)
+		}
+	}
 }
 
 // parallel calls do for 0 to n-1 on all processors and waits.
@@ -243,7 +259,9 @@ func (c *Compiler) drop(u *unit) {
 		c.need(name, n, -1)
 	}
 	for name := range u.fragments {
-		c.host(name).dirty = true
+		h := c.host(name)
+		h.dirty = true
+		delete(h.units, u)
 	}
 }
 
@@ -254,7 +272,9 @@ func (c *Compiler) put(u *unit) {
 		c.need(name, n, 1)
 	}
 	for name := range u.fragments {
-		c.host(name).dirty = true
+		h := c.host(name)
+		h.dirty = true
+		h.units[u] = true
 	}
 }
 

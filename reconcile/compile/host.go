@@ -26,13 +26,21 @@ type host struct {
 	shared *resource.Fragment
 	diags  schema.Diags
 	marks  []uint64
+	units  map[*unit]bool       // that have a fragment here
 	frags  []*resource.Fragment // of units that are not held, by owner
+	// clashes are units that have something that the host itself has too.
+	clashes []clash
+}
+
+type clash struct {
+	unit *unit
+	mark uint64
 }
 
 func newHost(name string) *host {
 	return &host{
 		name: name, labels: map[string]int{}, tunnels: map[plugin.TunnelNeed]int{},
-		segments: map[plugin.SegmentNeed]int{}, stale: true, dirty: true,
+		segments: map[plugin.SegmentNeed]int{}, units: map[*unit]bool{}, stale: true, dirty: true,
 	}
 }
 
@@ -123,19 +131,23 @@ func (h *host) design(r *plugin.Registry, site *model.Site) bool {
 
 // conflicts reports what both the host's own fragment and that of a unit hold.
 func (h *host) conflicts(units *marks, ds *schema.Diags, hold func(*unit, string)) {
-	for _, m := range h.marks {
-		u := units.one[m]
-		if u == nil {
-			continue
+	if h.dirty {
+		h.clashes = nil
+		for _, m := range h.marks {
+			if u := units.one[m]; u != nil {
+				h.clashes = append(h.clashes, clash{u, m})
+			}
 		}
-		e, _, what := u.find(m)
+	}
+	for _, c := range h.clashes {
+		e, _, what := c.unit.find(c.mark)
 		own := resource.Entry{Owner: resource.Owner("host/" + h.name)}
 		for _, x := range h.shared.Entries {
-			if _, ok := hostMark(h.name).has(x.State, m); ok {
+			if _, ok := hostMark(h.name).has(x.State, c.mark); ok {
 				own = x
 			}
 		}
-		hold(u, "host/"+h.name+" has "+what+" too")
+		hold(c.unit, "host/"+h.name+" has "+what+" too")
 		twoClaim(ds, what, own, e)
 	}
 }

@@ -183,7 +183,7 @@ func (c *Compiler) designHosts(infra bool, ds *schema.Diags, hold func(*unit, st
 	})
 	for _, name := range names {
 		h := c.hosts[name]
-		if h.on == nil && len(h.labels)+len(h.tunnels)+len(h.segments) == 0 {
+		if h.on == nil && len(h.labels)+len(h.tunnels)+len(h.segments)+len(h.units) == 0 {
 			delete(c.hosts, name)
 			continue
 		}
@@ -230,32 +230,23 @@ func (c *Compiler) allHolds(tree *schema.Tree) []resource.Hold {
 
 // assemble makes the lists of fragments of the hosts where one changed.
 func (c *Compiler) assemble() {
-	lists := map[string][]*resource.Fragment{}
-	for name, h := range c.hosts {
-		if h.dirty {
-			lists[name] = nil
-			if h.shared != nil && len(h.shared.Entries) > 0 {
-				lists[name] = append(lists[name], h.shared)
-			}
-		}
-	}
-	if len(lists) == 0 {
-		return
-	}
-	for _, u := range c.order {
-		if _, held := c.holds[u.id]; held || u.hold != nil {
+	for _, h := range c.hosts {
+		if !h.dirty {
 			continue
 		}
-		for name, f := range u.fragments {
-			if l, ok := lists[name]; ok && len(f.Entries) > 0 {
-				lists[name] = append(l, f)
+		h.dirty = false
+		list := make([]*resource.Fragment, 0, len(h.units)+1)
+		if h.shared != nil && len(h.shared.Entries) > 0 {
+			list = append(list, h.shared)
+		}
+		for u := range h.units {
+			_, held := c.holds[u.id]
+			if f := u.fragments[h.name]; !held && len(f.Entries) > 0 {
+				list = append(list, f)
 			}
 		}
-	}
-	for name, l := range lists {
-		slices.SortFunc(l, func(a, b *resource.Fragment) int { return cmp.Compare(a.Owner, b.Owner) })
-		h := c.hosts[name]
-		h.frags, h.dirty = l, false
+		slices.SortFunc(list, func(a, b *resource.Fragment) int { return cmp.Compare(a.Owner, b.Owner) })
+		h.frags = list
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"weft.dev/reconcile/plan"
+	"weft.dev/reconcile/resource"
 )
 
 // Apply executes p and returns one error per step. Drivers run at the same
@@ -193,21 +194,69 @@ func (s *schedule) start(ctx context.Context, d int) bool {
 func (s *schedule) batch(d int) (batch, rest []int) {
 	in := map[int]bool{}
 	for _, i := range s.queue[d] {
-		if s.done[i] {
-			continue
-		}
-		ready := !s.late[i] || s.early == 0
-		if ready && s.wait[i] > 0 {
-			for _, j := range s.plan.Steps[i].After {
-				ready = ready && (s.done[j] || in[j])
-			}
-		}
-		if ready {
+		if s.ready(i, in) {
 			in[i] = true
 			batch = append(batch, i)
-		} else {
+		}
+	}
+	if len(batch) > maxBatch {
+		batch = s.some(batch)
+	}
+	in = map[int]bool{}
+	for _, i := range batch {
+		in[i] = true
+	}
+	for _, i := range s.queue[d] {
+		if !s.done[i] && !in[i] {
 			rest = append(rest, i)
 		}
 	}
 	return batch, rest
+}
+
+// ready says whether step i waits for nothing but steps of in.
+func (s *schedule) ready(i int, in map[int]bool) bool {
+	if s.done[i] || s.late[i] && s.early > 0 {
+		return false
+	}
+	if s.wait[i] > 0 {
+		for _, j := range s.plan.Steps[i].After {
+			if !s.done[j] && !in[j] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// maxBatch is about how many steps a driver is given at a time, so that others
+// can go on with the first networks while it makes the next ones.
+const maxBatch = 500
+
+// some keeps of a large batch the steps of its first owners, about maxBatch of
+// them, as far as they need no other owner's.
+func (s *schedule) some(batch []int) []int {
+	count := map[resource.Owner]int{}
+	for _, i := range batch {
+		count[s.plan.Steps[i].Owner()]++
+	}
+	chosen, n := map[resource.Owner]bool{}, 0
+	for _, i := range batch {
+		if o := s.plan.Steps[i].Owner(); !chosen[o] && n < maxBatch {
+			chosen[o] = true
+			n += count[o]
+		}
+	}
+	in := map[int]bool{}
+	var out []int
+	for _, i := range batch {
+		if chosen[s.plan.Steps[i].Owner()] && s.ready(i, in) {
+			in[i] = true
+			out = append(out, i)
+		}
+	}
+	if len(out) == 0 {
+		return batch // every owner waits for another
+	}
+	return out
 }

@@ -94,6 +94,46 @@ func TestPanicOfADriver(t *testing.T) {
 	w.converge(e, intent(network("a", 1)))
 }
 
+// What turns up while a plan is carried out, and what is not as it should be
+// though its step succeeded, is tried once more in the same pass.
+func TestSecondRound(t *testing.T) {
+	w := newWorld(t)
+	e := w.engine()
+	w.converge(e, intent(network("a", 1), network("b", 1)))
+	file, process := resource.ID{Kind: resource.KindFile, Name: "a/conf"}, resource.ID{Kind: resource.KindProcess, Name: "b/dnsmasq"}
+	undone := 0
+	w.files.batch = func(steps []*plan.Step) {
+		if undone++; undone == 1 {
+			w.kernel.mu.Lock()
+			defer w.kernel.mu.Unlock()
+			delete(w.kernel.has, process)
+		}
+	}
+	w.converge(e, intent(network("a", 2), network("b", 1)))
+
+	times := 0
+	w.files.after = func(s *plan.Step) {
+		times++
+		w.kernel.mu.Lock()
+		defer w.kernel.mu.Unlock()
+		w.kernel.has.Put(resource.Entry{State: resource.File{Path: file.Name}, Owner: s.Owner()})
+	}
+	r := w.reconcile(e, intent(network("a", 3), network("b", 1)), Options{})
+	if times != 2 || len(r.Owners) != 1 || len(r.Owners[0].Failures) != 1 || r.Owners[0].Failures[0].ID != file {
+		t.Errorf("%d tries, %+v", times, r.Owners)
+	}
+}
+
+// A step that failed is no failure where all is as it should be.
+func TestFailedStepWithoutConsequence(t *testing.T) {
+	w := newWorld(t)
+	w.files.hook = func(s *plan.Step) error { return errors.Join(w.kernel.do(s), errFault) }
+	r := w.reconcile(w.engine(), intent(resource.NewFragment(owner("a"), network("a", 1).Entries[:1])), Options{})
+	if !r.Converged() || len(r.Owners[0].Failures) != 0 {
+		t.Errorf("%+v", r.Owners)
+	}
+}
+
 func TestKindWithoutDriver(t *testing.T) {
 	w := newWorld(t)
 	set := resource.AddrSet{NS: "a", Name: "s", Family: 4}

@@ -47,7 +47,7 @@ func (e *Engine) waiting(o resource.Owner, desired *resource.Intent, now time.Ti
 
 // hold is the error of a step of an owner that waits.
 func (b *backoff) hold(o resource.Owner) error {
-	return fmt.Errorf("%w: %s is tried again at %s: %s", plan.ErrSkipped, o, b.until.Format(time.TimeOnly), b.cause)
+	return fmt.Errorf("%w: %s is tried again later: %s", plan.ErrSkipped, o, b.cause)
 }
 
 // failed counts a failure of o and returns when it may be tried again.

@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"weft.dev/reconcile/driver"
@@ -53,6 +54,8 @@ type Engine struct {
 	by       map[resource.Kind]int // which driver answers for a kind
 	settings Settings
 	journal  *journal
+
+	running atomic.Int64 // the ID of the apply that runs; 0 for none
 
 	pass sync.Mutex // held by the one Reconcile that runs
 	mu   sync.Mutex
@@ -109,8 +112,13 @@ func (e *Engine) Prepare(in *resource.Intent) *resource.Intent {
 func (e *Engine) Observe(ctx context.Context, scope driver.Scope) *resource.Observed {
 	results := make([]*resource.Observed, len(e.drivers))
 	var all group
+	kinds := scope.Kinds
+	if slices.Contains(kinds, resource.KindFile) {
+		// Who reads a file may have read what is there now.
+		kinds = append(slices.Clip(kinds), resource.KindProcess)
+	}
 	for i, d := range e.drivers {
-		if old := e.lastSeen(i); old != nil && len(scope.Kinds) > 0 && !intersect(d.Kinds(), scope.Kinds) {
+		if old := e.lastSeen(i); old != nil && len(kinds) > 0 && !intersect(d.Kinds(), kinds) {
 			results[i] = old
 			continue
 		}

@@ -255,6 +255,12 @@ func TestLock(t *testing.T) {
 	w := newWorld(t)
 	one, two := w.engine(), w.engine()
 	w.net.batch = func([]*plan.Step) {
+		if h := one.History(1); h[0].Outcome != Running {
+			t.Errorf("the journal says %s", h[0].Outcome)
+		}
+		if h := two.History(1); h[0].Outcome != Interrupted {
+			t.Errorf("the journal of another process says %s", h[0].Outcome)
+		}
 		_, err := two.Reconcile(context.Background(), intent(), Options{})
 		var locked *LockedError
 		if !errors.As(err, &locked) || locked.Holder != os.Getpid() {

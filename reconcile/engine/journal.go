@@ -20,6 +20,7 @@ const (
 	Applied     = "Applied"     // verified: what was left was nothing
 	Failed      = "Failed"      // something of it is still to be done
 	Interrupted = "Interrupted" // the process ended in the middle of it
+	Running     = "Running"     // it has not ended yet
 )
 
 // A Record is one apply in the journal.
@@ -141,7 +142,15 @@ func (j *journal) records(n int) []Record {
 }
 
 // History returns the last n applies, newest first.
-func (e *Engine) History(n int) []Record { return e.journal.records(n) }
+func (e *Engine) History(n int) []Record {
+	out := e.journal.records(n)
+	for i := range out {
+		if out[i].Outcome == Interrupted && int64(out[i].ID) == e.running.Load() {
+			out[i].Outcome = Running
+		}
+	}
+	return out
+}
 
 // record puts a plan into the words of the journal.
 func record(p *plan.Plan, began time.Time) *Record {

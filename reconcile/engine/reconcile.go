@@ -124,9 +124,7 @@ func (w *pass) run(ctx context.Context) error {
 	if w.options.Dry || p.Frozen != "" {
 		return nil
 	}
-	limits := w.settings.Limits
-	limits.Consent = limits.Consent || w.options.Consent
-	if err := plan.Guard(p, p.Observed, limits); err != nil {
+	if err := plan.Guard(p, p.Observed, w.limits()); err != nil {
 		r.Refused = err.Error()
 		return nil
 	}
@@ -139,13 +137,22 @@ func (w *pass) run(ctx context.Context) error {
 	return w.apply(ctx)
 }
 
+// limits bound what this pass may remove.
+func (w *pass) limits() plan.Limits {
+	l := w.settings.Limits
+	l.Consent = l.Consent || w.options.Consent
+	return l
+}
+
 // apply executes the plan, verifies it and writes down how it went.
 func (w *pass) apply(ctx context.Context) error {
 	r := w.result
 	held := w.held()
 	skip := func(s *plan.Step) error { return held[s.Owner()] }
+	faults := faults{}
 	if !slices.ContainsFunc(r.Plan.Steps, func(s *plan.Step) bool { return skip(s) == nil }) {
-		w.judge(w.Apply(ctx, r.Plan, skip)) // everything waits
+		faults.note(r.Plan, w.Apply(ctx, r.Plan, skip)) // everything waits
+		w.judge(faults)
 		return nil
 	}
 	rec := record(r.Plan, r.Began)
@@ -153,14 +160,12 @@ func (w *pass) apply(ctx context.Context) error {
 		return err
 	}
 	r.Journal = rec.ID
-	errs := w.Apply(ctx, r.Plan, skip)
-	// Verified even if ctx has ended: what was done should be known.
-	left, err := w.diff(context.WithoutCancel(ctx), nil)
-	if err != nil {
+	w.running.Store(int64(rec.ID))
+	defer w.running.Store(0)
+	if err := w.rounds(ctx, skip, faults); err != nil {
 		return err
 	}
-	r.Left = left
-	w.judge(errs)
+	w.judge(faults)
 	rec.Outcome, rec.Took = Applied, w.settings.Now().Sub(r.Began)
 	if !r.Left.Empty() {
 		rec.Outcome = Failed
@@ -175,6 +180,64 @@ func (w *pass) apply(ctx context.Context) error {
 	return errors.Join(w.keep(w.asked, w.desired, r.Left, w.options), ctx.Err())
 }
 
+// maxRounds bounds the rounds of one pass.
+const maxRounds = 3
+
+// rounds executes the plan and verifies it. What turns up beside it, or is not
+// as it should be though its step succeeded, is tried at once, and once: other
+// hands are at work while we are, and some things are seen only when others are
+// there.
+func (w *pass) rounds(ctx context.Context, skip func(*plan.Step) error, faults faults) error {
+	r, tries := w.result, map[resource.ID]int{}
+	for p, round := r.Plan, 1; ; p, round = r.Left, round+1 {
+		failed := maps.Clone(faults)
+		faults.note(p, w.Apply(ctx, p, func(s *plan.Step) error {
+			if f, ok := failed[s.ID()]; ok {
+				return f.err
+			}
+			return skip(s)
+		}))
+		for _, a := range p.Actions {
+			tries[a.ID]++
+		}
+		// Verified even if ctx has ended: what was done should be known.
+		left, err := w.diff(context.WithoutCancel(ctx), nil)
+		if err != nil {
+			return err
+		}
+		r.Left = left
+		again := slices.ContainsFunc(left.Actions, func(a *plan.Action) bool {
+			_, failed := faults[a.ID]
+			return !failed && tries[a.ID] < 2
+		})
+		if !again || round == maxRounds || ctx.Err() != nil || plan.Guard(left, left.Observed, w.limits()) != nil {
+			return nil
+		}
+	}
+}
+
+// faults are the steps that did not succeed, by resource.
+type faults map[resource.ID]fault
+
+type fault struct {
+	owner resource.Owner
+	err   error
+}
+
+// note takes in how the steps of p ended. That one was skipped says less than
+// that one failed.
+func (f faults) note(p *plan.Plan, errs []error) {
+	for _, s := range p.Steps {
+		delete(f, s.ID())
+	}
+	for i, err := range errs {
+		s := p.Steps[i]
+		if old, ok := f[s.ID()]; err != nil && (!ok || errors.Is(old.err, plan.ErrSkipped)) {
+			f[s.ID()] = fault{s.Owner(), err}
+		}
+	}
+}
+
 // held are the owners that must not be tried now, and why.
 func (w *pass) held() map[resource.Owner]error {
 	out := map[resource.Owner]error{}
@@ -186,8 +249,8 @@ func (w *pass) held() map[resource.Owner]error {
 	return out
 }
 
-// judge sums up by owner how the steps ended and when to try again.
-func (w *pass) judge(errs []error) {
+// judge sums up by owner how it went and when to try again.
+func (w *pass) judge(faults faults) {
 	r := w.result
 	owners := map[resource.Owner]*Outcome{}
 	of := func(o resource.Owner) *Outcome {
@@ -203,22 +266,24 @@ func (w *pass) judge(errs []error) {
 			x.Drift++
 		}
 	}
-	known := map[resource.ID]bool{}
-	for i, err := range errs {
-		s := r.Plan.Steps[i]
-		x := of(s.Owner())
-		switch {
-		case err == nil:
-		case errors.Is(err, plan.ErrSkipped):
-			x.Waits = cmp.Or(x.Waits, err.Error())
-			known[s.ID()] = true
-		case !known[s.ID()]:
-			x.Failures = append(x.Failures, Failure{s.ID(), s.Owner(), err.Error()})
-			known[s.ID()] = true
+	open := map[resource.ID]bool{}
+	for _, a := range r.Left.Actions {
+		open[a.ID] = true
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(faults), resource.ID.Compare) {
+		f := faults[id]
+		if !open[id] {
+			continue // it is as it should be all the same
 		}
+		x := of(f.owner)
+		if errors.Is(f.err, plan.ErrSkipped) {
+			x.Waits = cmp.Or(x.Waits, f.err.Error())
+			continue
+		}
+		x.Failures = append(x.Failures, Failure{id, f.owner, f.err.Error()})
 	}
 	for _, a := range r.Left.Actions {
-		if !known[a.ID] {
+		if _, known := faults[a.ID]; !known {
 			x := of(a.Owner())
 			x.Failures = append(x.Failures, Failure{a.ID, a.Owner(), unverified(a)})
 		}
@@ -233,8 +298,10 @@ func (w *pass) judge(errs []error) {
 func unverified(a *plan.Action) string {
 	out := "it is not as it should be after all was done"
 	for _, c := range a.Changes {
-		if c.Lines {
-			return out + ": " + c.Field + " differs"
+		for _, l := range c.Diff {
+			if l.Op == "+" || l.Op == "-" {
+				return fmt.Sprintf("%s: %s: %s%s", out, c.Field, l.Op, l.Text)
+			}
 		}
 		return fmt.Sprintf("%s: %s is %q, not %q", out, c.Field, c.From, c.To)
 	}

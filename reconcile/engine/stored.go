@@ -2,9 +2,7 @@ package engine
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -109,17 +107,5 @@ func (e *Engine) store(s Stored) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.verified = s
-	return nil
-}
-
-// Forget removes the stored intent, as before this host is given to somebody
-// else.
-func (e *Engine) Forget() error {
-	if err := os.Remove(e.storedPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("forget the verified intent: %w", err)
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.verified = Stored{}
 	return nil
 }

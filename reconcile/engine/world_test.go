@@ -69,6 +69,7 @@ type fake struct {
 	kinds []resource.Kind
 	hook  func(*plan.Step) error // before each step
 	batch func([]*plan.Step)     // before each call of Do
+	after func(*plan.Step)       // after each step that succeeded
 	blind error
 	looks int
 }
@@ -108,6 +109,9 @@ func (f *fake) Do(ctx context.Context, steps []*plan.Step) []error {
 		if errs[i] == nil {
 			errs[i] = f.do(s)
 		}
+		if errs[i] == nil && f.after != nil {
+			f.after(s)
+		}
 		failed[s.Index] = errs[i] != nil
 	}
 	return errs
@@ -126,7 +130,7 @@ func verb(s *plan.Step) string {
 
 // world is a host whose clock stands until somebody moves it.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	host     *host.Host
 	kernel   *kernel
 	net      *fake
@@ -136,7 +140,7 @@ type world struct {
 	settings Settings
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	h := host.New("kvm1", "")
 	h.RunDir, h.StateDir = t.TempDir(), t.TempDir()

@@ -90,6 +90,18 @@ func (z *Zone) hostPool(labels []string, tunnel bool) *HostPool {
 	return kept.(*HostPool)
 }
 
+// several reports whether more than one host of z offers label, so that networks
+// may need tunnels.
+func (z *Zone) several(label string) bool {
+	n := 0
+	for _, h := range z.Hosts {
+		if h.Bridge(label) != nil {
+			n++
+		}
+	}
+	return n > 1
+}
+
 // anywhere lists the hosts where a VM without host may run: those that offer
 // label and are not Disabled, by name.
 func (z *Zone) anywhere(label string) []string {

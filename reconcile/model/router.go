@@ -69,6 +69,7 @@ func (r *resolver) publicLeg(x *Router) []string {
 		r.sourceNAT(x)
 	}
 	r.publicMTU(x)
+	r.apart()
 	var labels []string
 	for _, p := range r.ranges {
 		if !slices.Contains(labels, p.Physical.Public) {
@@ -104,6 +105,18 @@ func (r *resolver) sourceNAT(x *Router) {
 	}
 }
 
+// apart holds that guests and the public network have different addresses: a
+// router between equal networks knows no way to either.
+func (r *resolver) apart() {
+	for _, p := range r.ranges {
+		if p.Spec.CIDR.Overlaps(r.n.CIDR) {
+			r.diags.Errorf(r.doc.At("spec.cidr"), "overlapping-cidr", "%s of network %s overlaps %s of public range %s", r.n.CIDR, r.n.ID.Name, p.Spec.CIDR, p.Name).
+				See(p.Doc.At("spec.cidr"), "the public range").Hintf("give the network another cidr")
+			return
+		}
+	}
+}
+
 func (r *resolver) publicMTU(x *Router) {
 	if x.Range == nil {
 		return
@@ -126,7 +139,7 @@ func (r *resolver) routerHost(public []string) *Host {
 	slices.Sort(labels)
 	labels = slices.Compact(labels)
 	tunnel := n.Scheme != "" && n.Scheme != schema.SchemeVLAN && n.Scheme != schema.SchemeNative
-	pool := n.Zone.hostPool(labels, tunnel && r.spread())
+	pool := n.Zone.hostPool(labels, tunnel && n.Zone.several(n.Physical.Guest))
 	number := r.numbers.Number(r.owner, FieldHost)
 	if pool.Size() == 0 && (number == "" || !pool.Contains(number)) {
 		if n.Zone.Invalid == "" {
@@ -150,9 +163,6 @@ func (r *resolver) routerHost(public []string) *Host {
 	n.Missing = append(n.Missing, d)
 	return nil
 }
-
-// spread reports whether the network may be on a host that its router is not on.
-func (r *resolver) spread() bool { return r.usedN > 0 }
 
 // nameRouter gives the names that the router's parts have on its host. They hold
 // the instance, so that two instances of weft do not meet.

@@ -103,8 +103,13 @@ func (d *decision) visit(id resource.ID) {
 	d.add(n)
 }
 
-// cross blocks who wants what somebody who is left alone has.
+// cross blocks who wants what somebody who is left alone has, and what nobody
+// can be asked about.
 func (d *decision) cross(id resource.ID, before, after *resource.Entry) {
+	if after == nil && d.leave(id, before, nil) == ownerUnknown {
+		d.add(&node{id: id, before: before, verb: Delete, mk: -1, dr: -1, blocked: ownerUnknown})
+		return
+	}
 	if before == nil || after == nil || d.ownerOf(id, before) == after.Owner || d.leave(id, nil, after) != "" {
 		return
 	}

@@ -144,12 +144,15 @@ func (p *Plan) describe(d *decision, nodes []*node, drop []bool, after [][]int) 
 	list := slices.Clone(d.list)
 	slices.SortFunc(list, compareNodes)
 	actions := make(map[*node]*Action, len(list))
-	phase := d.phases()
+	var phase func(*Action) Phase
 	for _, n := range list {
 		switch {
 		case n.blocked != "":
 			p.Blocked = append(p.Blocked, p.blocked(n))
 		case n.verb != "":
+			if phase == nil {
+				phase = d.phases()
+			}
 			a := d.action(n)
 			a.Phase = phase(a)
 			actions[n] = a

@@ -77,6 +77,7 @@ func accounted(t *testing.T, is resource.Set, to *resource.Intent, p *plan.Plan,
 }
 
 func TestHeldOwnersAreLeftAlone(t *testing.T) {
+	t.Parallel()
 	for seed := range worlds(t) {
 		r := newRand(seed, 11)
 		from, to := world(r), world(r)
@@ -111,6 +112,7 @@ func TestHeldOwnersAreLeftAlone(t *testing.T) {
 }
 
 func TestTargetLimitsThePlan(t *testing.T) {
+	t.Parallel()
 	for seed := range worlds(t) / 4 {
 		r := newRand(seed, 12)
 		from, to := world(r), world(r)
@@ -125,8 +127,9 @@ func TestTargetLimitsThePlan(t *testing.T) {
 }
 
 func TestUnreadPartsAreLeftAlone(t *testing.T) {
+	t.Parallel()
 	kinds := resource.Kinds()
-	for seed := range worlds(t) {
+	for seed := range worlds(t) / 2 {
 		r := newRand(seed, 13)
 		from, to := world(r), world(r)
 		h := hostOf(from, seed)
@@ -140,7 +143,11 @@ func TestUnreadPartsAreLeftAlone(t *testing.T) {
 			hidden = append(hidden, u)
 		}
 		h.Hide(hidden...)
-		settle(t, h, to, r, plan.Options{Last: from})
+		opt := plan.Options{Last: from}
+		if !h.Frank && seed%4 == 1 {
+			opt.Last = nil // then it is known what may stand on what, not what does
+		}
+		settle(t, h, to, r, opt)
 		untouched(t, was, h.Set(), func(id resource.ID, e resource.Entry) bool {
 			return slices.ContainsFunc(hidden, func(u resource.Unread) bool { return u.Kind == id.Kind && (u.NS == "" || u.NS == inNS(e.State)) })
 		})
@@ -173,7 +180,8 @@ func inNS(st resource.State) string {
 }
 
 func TestForeignThingsAreLeftAlone(t *testing.T) {
-	for seed := range worlds(t) {
+	t.Parallel()
+	for seed := range worlds(t) / 2 {
 		r := newRand(seed, 14)
 		from, to := world(r), world(r)
 		h := hostOf(from, seed)

@@ -22,7 +22,7 @@ func worlds(t *testing.T) uint64 {
 	if testing.Short() {
 		return 300
 	}
-	return 2000
+	return 1500
 }
 
 // hostOf is a host that is all that in says; every second one is frank.
@@ -117,6 +117,7 @@ func same(h *memhost.Host, in *resource.Intent) bool {
 }
 
 func TestAnyWorldToAnyWorld(t *testing.T) {
+	t.Parallel()
 	for seed := range worlds(t) {
 		r := newRand(seed, 1)
 		from, to := world(r), world(r)
@@ -148,6 +149,7 @@ func TestAnyWorldToAnyWorld(t *testing.T) {
 }
 
 func TestFaultsHeal(t *testing.T) {
+	t.Parallel()
 	for seed := range worlds(t) / 4 {
 		r := newRand(seed, 2)
 		from, to := world(r), world(r)
@@ -174,6 +176,7 @@ func TestFaultsHeal(t *testing.T) {
 }
 
 func TestCrashBetweenAnyTwoSteps(t *testing.T) {
+	t.Parallel()
 	for seed := range worlds(t) / 25 {
 		r := newRand(seed, 3)
 		from, to := world(r), world(r)
@@ -195,6 +198,7 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 }
 
 func TestPlanIsAFunction(t *testing.T) {
+	t.Parallel()
 	for seed := range worlds(t) / 10 {
 		r := newRand(seed, 4)
 		from, to := world(r), world(r)
@@ -212,6 +216,7 @@ func TestPlanIsAFunction(t *testing.T) {
 }
 
 func TestBetweenAgreesWithDiff(t *testing.T) {
+	t.Parallel()
 	for seed := range worlds(t) / 4 {
 		r := newRand(seed, 5)
 		from, to := world(r), world(r)
@@ -238,6 +243,7 @@ func TestBetweenAgreesWithDiff(t *testing.T) {
 }
 
 func TestDriftIsTold(t *testing.T) {
+	t.Parallel()
 	for seed := range worlds(t) / 2 {
 		r := newRand(seed, 6)
 		from, to := world(r), world(r)
@@ -260,5 +266,36 @@ func TestDriftIsTold(t *testing.T) {
 		if err := errors.Join(errs...); err != nil || !same(h, to) {
 			t.Fatalf("seed %d: %s corrupted: %v\n%s", seed, id, err, describe(p, errs))
 		}
+	}
+}
+
+// TestMakingComesBeforeBreaking looks at the order of steps: once something is
+// dropped that nothing waits for, nothing is made any more.
+func TestMakingComesBeforeBreaking(t *testing.T) {
+	t.Parallel()
+	tried := 0
+	for seed := range worlds(t) / 4 {
+		r := newRand(seed, 7)
+		from, to := world(r), world(r)
+		p := diff(t, to, observedOf(from), plan.Options{})
+		awaited := make([]bool, len(p.Steps))
+		for i, s := range slices.Backward(p.Steps) {
+			for _, j := range s.After {
+				awaited[j] = awaited[j] || awaited[i] || !s.Drop
+			}
+		}
+		breaking := false
+		for i, s := range p.Steps {
+			switch {
+			case s.Drop && !awaited[i]:
+				breaking = true
+				tried++
+			case breaking && !s.Drop:
+				t.Fatalf("seed %d: step %d makes something late:\n%s", seed, i, describe(p, nil))
+			}
+		}
+	}
+	if tried == 0 {
+		t.Fatal("no world had anything to drop")
 	}
 }

@@ -141,6 +141,31 @@ func (r *ready) Pop() any {
 	return last
 }
 
+// late returns every step's rank: its number, or beyond all of them for what is
+// dropped without anything waiting to be made in its place.
+func (s *steps) late() []int {
+	n := len(s.nodes)
+	rank := make([]int, n)
+	var work []int
+	for i := range s.nodes {
+		if rank[i] = i + n; !s.drop[i] {
+			rank[i] = i
+			work = append(work, i)
+		}
+	}
+	for len(work) > 0 {
+		i := work[len(work)-1]
+		work = work[:len(work)-1]
+		for _, j := range s.after[i] {
+			if rank[j] >= n {
+				rank[j] = j
+				work = append(work, j)
+			}
+		}
+	}
+	return rank
+}
+
 // sort returns nodes, drops and predecessors in the order of execution, or
 // the cycles among the steps.
 func (s *steps) sort() ([]*node, []bool, [][]int, [][]int) {
@@ -157,10 +182,16 @@ func (s *steps) sort() ([]*node, []bool, [][]int, [][]int) {
 			r = append(r, i)
 		}
 	}
+	late := s.late()
+	for k, i := range r {
+		r[k] = late[i]
+	}
+	heap.Init(&r)
 	place := make([]int, len(s.nodes))
 	nodes, drop, after := make([]*node, 0, len(s.nodes)), make([]bool, 0, len(s.nodes)), make([][]int, 0, len(s.nodes))
 	for r.Len() > 0 {
 		i, _ := heap.Pop(&r).(int)
+		i %= len(s.nodes)
 		place[i] = len(nodes)
 		var prior []int
 		for _, j := range s.after[i] {
@@ -170,7 +201,7 @@ func (s *steps) sort() ([]*node, []bool, [][]int, [][]int) {
 		nodes, drop, after = append(nodes, s.nodes[i]), append(drop, s.drop[i]), append(after, prior)
 		for _, j := range then[i] {
 			if open[j]--; open[j] == 0 {
-				heap.Push(&r, j)
+				heap.Push(&r, late[j])
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,8 +12,9 @@ import (
 // phases returns the function that says which phase an action belongs to.
 func (w *world) phases() func(*Action) Phase {
 	was, will := map[resource.Owner]bool{}, map[resource.Owner]bool{}
-	for _, f := range w.same {
-		was[f.Owner], will[f.Owner] = true, true
+	stays := func(o resource.Owner) bool { // on both sides, folded; same is sorted
+		_, ok := slices.BinarySearchFunc(w.same, o, func(f *resource.Fragment, o resource.Owner) int { return cmp.Compare(f.Owner, o) })
+		return ok
 	}
 	for _, e := range w.before {
 		was[e.Owner] = true
@@ -29,9 +31,9 @@ func (w *world) phases() func(*Action) Phase {
 			return Prepare
 		case a.After == nil && resource.NICOf(a.Before.State) != "":
 			return Release
-		case !will[owner]:
+		case !will[owner] && !stays(owner):
 			return Shutdown
-		case !was[owner]:
+		case !was[owner] && !stays(owner):
 			return Implement
 		case strings.HasPrefix(string(a.ID.Kind), "ovs."):
 			return Design

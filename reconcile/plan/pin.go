@@ -40,7 +40,7 @@ func (d *decision) pinUnseen() {
 	}
 	for id := range d.before {
 		for _, u := range d.observed.Unread {
-			if contains(id, u) {
+			if carries(id, u) {
 				d.pinAll([]resource.ID{id}, unreadWords(u))
 			}
 		}

@@ -202,6 +202,9 @@ func (w *world) use(user resource.ID, required []resource.ID) {
 	}
 }
 
+// ownerUnknown is why something is kept that may belong to a held owner.
+const ownerUnknown = "its owner is not known, and some owners are held"
+
 // leave returns why the resource is to be left as it is, "" if it is not.
 func (w *world) leave(id resource.ID, before, after *resource.Entry) string {
 	for _, e := range []*resource.Entry{before, after} {
@@ -213,7 +216,7 @@ func (w *world) leave(id resource.ID, before, after *resource.Entry) string {
 			return why
 		}
 		if owner == "" && after == nil && len(w.holds) > 0 && id.Kind != resource.KindFlows {
-			return "its owner is not known, and some owners are held"
+			return ownerUnknown
 		}
 	}
 	if u, ok := w.unread(id, before, after); ok {
@@ -287,8 +290,9 @@ func namespace(id resource.ID, e *resource.Entry) string {
 	}
 }
 
-// contains reports whether things of kind u may lie within id and die with it.
-func contains(id resource.ID, u resource.Unread) bool {
+// carries reports whether things of kind u may stand on id, so that it cannot
+// or must not go while nobody sees them.
+func carries(id resource.ID, u resource.Unread) bool {
 	switch u.Kind {
 	case resource.KindPort, resource.KindTunnel, resource.KindFlows:
 		return id.Kind == resource.KindBridge
@@ -296,7 +300,10 @@ func contains(id resource.ID, u resource.Unread) bool {
 		return (id.Kind == resource.KindNS || id.Kind == resource.KindLink) && (u.NS == "" || namespace(id, nil) == u.NS)
 	case resource.KindLink:
 		return (id.Kind == resource.KindNS || id.Kind == resource.KindBridge) && (u.NS == "" || namespace(id, nil) == u.NS)
-	case resource.KindChain, resource.KindSet, resource.KindProcess:
+	case resource.KindChain:
+		// A chain does not lie within a set, but holds on to it.
+		return (id.Kind == resource.KindNS || id.Kind == resource.KindSet) && (u.NS == "" || namespace(id, nil) == u.NS)
+	case resource.KindSet, resource.KindProcess:
 		return id.Kind == resource.KindNS && (u.NS == "" || namespace(id, nil) == u.NS)
 	}
 	return false

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -108,6 +109,47 @@ type Match struct {
 	OrigDst netip.Prefix `json:"origDst,omitzero"`
 	SYN     bool         `json:"syn,omitempty"` // tcp SYN without RST
 	Mark    uint32       `json:"mark,omitempty"`
+}
+
+// plainMatch is a Match without methods.
+type plainMatch Match
+
+// matchJSON shows ICMP types and codes as they are.
+type matchJSON struct {
+	plainMatch
+	ICMPType *int `json:"icmpType,omitempty"`
+	ICMPCode *int `json:"icmpCode,omitempty"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (m Match) MarshalJSON() ([]byte, error) {
+	out := matchJSON{plainMatch: plainMatch(m)}
+	for _, x := range []struct {
+		to *(*int)
+		n  int
+	}{{&out.ICMPType, m.ICMPType}, {&out.ICMPCode, m.ICMPCode}} {
+		if x.n > 0 {
+			v := x.n - 1
+			*x.to = &v
+		}
+	}
+	return json.Marshal(out)
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (m *Match) UnmarshalJSON(b []byte) error {
+	var in matchJSON
+	if err := json.Unmarshal(b, &in); err != nil {
+		return err
+	}
+	*m = Match(in.plainMatch)
+	if in.ICMPType != nil {
+		m.ICMPType = *in.ICMPType + 1
+	}
+	if in.ICMPCode != nil {
+		m.ICMPCode = *in.ICMPCode + 1
+	}
+	return nil
 }
 
 // String is the match for people and fingerprints; it is complete.

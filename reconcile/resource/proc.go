@@ -85,13 +85,14 @@ type Process struct {
 	// Start fingerprints what only a restart changes (beside Argv), Load what
 	// a reload changes: the content of the files read at either time. Where a
 	// file that After lists has secret parts, the host adds their digests to
-	// Load if Reload is set, else to Start.
+	// Load if Reload is set, else to Start. One written later than the last load
+	// is loaded again.
 	Start uint64 `json:"start,omitempty"`
 	Load  uint64 `json:"load,omitempty"`
 	// Reload is the signal that makes it read its files again, "HUP", "USR1",
 	// "USR2", or "" if it notices by itself.
 	Reload string `json:"reload,omitempty"`
-	// Test is a command that checks the files, run in NS before a start or a
+	// Test is a command that checks the files, run in NS before a restart or a
 	// reload; if it fails the running process is left as it is.
 	Test []string `json:"test,omitempty"`
 	// Files, Links and whatever else has to be there before.
@@ -123,10 +124,14 @@ func (p Process) Fingerprint() uint64 {
 // Fields implements State. Another command or configuration is a restart all
 // the same, but one step of the driver: it tests first, and stops only then.
 func (p Process) Fields() []Field {
+	loaded := "not known"
+	if p.Load != 0 {
+		loaded = fmt.Sprintf("%016x", p.Load)
+	}
 	return []Field{
 		{Name: "namespace", Value: p.NS, Fixed: true},
 		{Name: "command", Value: strings.Join(p.Argv, " ")},
 		{Name: "configuration", Value: fmt.Sprintf("%016x", p.Start)},
-		{Name: "loaded", Value: fmt.Sprintf("%016x", p.Load)},
+		{Name: "loaded", Value: loaded},
 	}
 }

@@ -18,14 +18,23 @@ type Fragment struct {
 // NewFragment sorts entries (it takes the slice) and fingerprints them. It
 // panics when two entries share an ID: the compiler reports that before.
 func NewFragment(owner Owner, entries []Entry) *Fragment {
-	slices.SortFunc(entries, func(a, b Entry) int { return a.State.ID().Compare(b.State.ID()) })
-	h := newHash("fragment").str(string(owner))
+	// IDs are made once: most of them are put together from parts.
+	type keyed struct {
+		id    ID
+		entry Entry
+	}
+	list := make([]keyed, len(entries))
 	for i, e := range entries {
-		id := e.State.ID()
-		if i > 0 && entries[i-1].State.ID() == id {
-			panic("two entries of one fragment have the ID " + id.String())
+		list[i] = keyed{e.State.ID(), e}
+	}
+	slices.SortFunc(list, func(a, b keyed) int { return a.id.Compare(b.id) })
+	h := newHash("fragment").str(string(owner))
+	for i, k := range list {
+		if i > 0 && list[i-1].id == k.id {
+			panic("two entries of one fragment have the ID " + k.id.String())
 		}
-		h = h.str(string(id.Kind)).str(id.Name).num(e.State.Fingerprint())
+		h.str(string(k.id.Kind)).str(k.id.Name).num(k.entry.State.Fingerprint())
+		entries[i] = k.entry
 	}
 	return &Fragment{Owner: owner, Entries: entries, Print: h.sum()}
 }

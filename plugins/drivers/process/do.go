@@ -139,7 +139,9 @@ func (b *batch) make(ctx context.Context, p resource.Process, owner resource.Own
 	b.mu.Lock()
 	b.all[p.Name] = family
 	b.mu.Unlock()
-	if !marked || m.Process.Load != p.Load || startPrint(m.Process) != startPrint(p) {
+	loaded := m.Loaded
+	if !marked || m.Process.Load != p.Load || startPrint(m.Process) != startPrint(p) || b.stale(&m) {
+		loaded = b.now(p)
 		if err := b.test(ctx, p); err != nil {
 			return err
 		}
@@ -147,19 +149,22 @@ func (b *batch) make(ctx context.Context, p resource.Process, owner resource.Own
 			return fmt.Errorf("reload %s: %w", p.Name, err)
 		}
 	}
-	return b.marks.Put(markKey(p.Name), mark{Process: p, Owner: owner})
+	return b.marks.Put(markKey(p.Name), mark{Process: p, Owner: owner, Loaded: loaded})
 }
 
 // restart replaces whatever runs under p's name. The mark is there before the
 // process: a crash between the two leaves a process that is known, or none.
 func (b *batch) restart(ctx context.Context, p resource.Process, owner resource.Owner, old []found) error {
-	if err := b.test(ctx, p); err != nil {
-		return err
+	if len(old) > 0 {
+		// Where nothing runs, nothing is at stake: the start itself is the test.
+		if err := b.test(ctx, p); err != nil {
+			return err
+		}
 	}
 	if err := b.stop(old); err != nil {
 		return fmt.Errorf("stop the old %s: %w", p.Name, err)
 	}
-	if err := b.marks.Put(markKey(p.Name), mark{Process: p, Owner: owner}); err != nil {
+	if err := b.marks.Put(markKey(p.Name), mark{Process: p, Owner: owner, Loaded: b.now(p)}); err != nil {
 		return err
 	}
 	if err := b.start(ctx, p, owner); err != nil {

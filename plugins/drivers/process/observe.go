@@ -43,6 +43,9 @@ func (d *Driver) Observe(ctx context.Context, scope driver.Scope) (*resource.Obs
 // known and it is where it should be, else what can be read of it.
 func (d *Driver) seen(p found, m mark, want resource.Process, spaces namespaces) resource.Process {
 	if m.Process.Name == p.id && startPrint(m.Process) == p.start && spaces.is(p.ns, m.Process.NS) {
+		if d.stale(&m) {
+			m.Process.Load = 0
+		}
 		return m.Process
 	}
 	if want.Name == p.id && startPrint(want) == p.start && spaces.is(p.ns, want.NS) {

@@ -9,6 +9,7 @@ package process
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -60,9 +61,37 @@ func (*Driver) Epoch(context.Context, driver.Scope) (uint64, bool) { return 0, f
 type mark struct {
 	Process resource.Process `json:"process"` // Load is what was loaded last
 	Owner   resource.Owner   `json:"owner"`
+	Loaded  time.Time        `json:"loaded"`
 }
 
 func markKey(name string) string { return resource.Short(120, name) }
+
+// stale says whether a file that the process reads was written after it was
+// loaded. Somebody may have had it loaded then.
+func (d *Driver) stale(m *mark) bool { return d.written(m.Process).After(m.Loaded) }
+
+// written is when a file that p reads was written last.
+func (d *Driver) written(p resource.Process) time.Time {
+	var last time.Time
+	for _, id := range p.After {
+		if id.Kind != resource.KindFile {
+			continue
+		}
+		if info, err := os.Lstat(filepath.Join(d.run, id.Name)); err == nil && info.ModTime().After(last) {
+			last = info.ModTime()
+		}
+	}
+	return last
+}
+
+// now is the time, or that of p's files where the clock was set back since.
+func (d *Driver) now(p resource.Process) time.Time {
+	now, last := time.Now(), d.written(p)
+	if last.After(now) {
+		return last
+	}
+	return now
+}
 
 // mark reads the mark of the process called name.
 func (d *Driver) mark(name string) (mark, bool) {

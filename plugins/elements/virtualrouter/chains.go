@@ -3,7 +3,6 @@ package virtualrouter
 import (
 	"net/netip"
 	"slices"
-	"strconv"
 
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/resource"
@@ -72,13 +71,15 @@ func (r *router) input() []resource.Rule {
 }
 
 func (r *router) forward() []resource.Rule {
-	out := []resource.Rule{
-		rule("invalid", match{CT: []string{"INVALID"}}, "DROP"),
-		rule("established", match{CT: established}, "ACCEPT"),
-	}
+	var out []resource.Rule
+	// First, because it is stateless: the next hop answers guests directly, so
+	// that the router sees half of a connection, which conntrack calls INVALID.
 	for _, route := range r.n.Spec.Routes {
 		out = append(out, rule("route", match{In: model.GuestLink, Out: model.GuestLink, Dst: route.CIDR.Masked()}, "ACCEPT", r.n.Doc.PosOf(route.At)))
 	}
+	out = append(out,
+		rule("invalid", match{CT: []string{"INVALID"}}, "DROP"),
+		rule("established", match{CT: established}, "ACCEPT"))
 	if !r.r.Public() {
 		return out
 	}
@@ -94,17 +95,22 @@ func (r *router) forward() []resource.Rule {
 // gives a public source.
 func (r *router) sources() []netip.Prefix {
 	if r.r.SourceNAT.IsValid() {
-		out := []netip.Prefix{r.n.CIDR}
-		for _, route := range r.n.Spec.Routes {
-			out = append(out, route.CIDR.Masked())
-		}
-		return out
+		return r.inside()
 	}
 	var out []netip.Prefix
 	for _, ip := range r.n.IPs {
 		if ip.StaticNAT != nil {
 			out = append(out, host(ip.StaticNAT.IP))
 		}
+	}
+	return out
+}
+
+// inside lists what lies on the guests' side.
+func (r *router) inside() []netip.Prefix {
+	out := []netip.Prefix{r.n.CIDR}
+	for _, route := range r.n.Spec.Routes {
+		out = append(out, route.CIDR.Masked())
 	}
 	return out
 }
@@ -198,10 +204,12 @@ func (r *router) nat() {
 		}
 	}
 	post := append(static, r.sourceNAT()...)
-	post = append(post, resource.Rule{
-		Name: "hairpin", Match: match{Src: r.n.CIDR, Dst: r.n.CIDR, Out: model.GuestLink, CT: []string{"DNAT"}},
-		Do: resource.Verdict{Target: "SNAT", To: r.n.Gateway},
-	})
+	for _, src := range r.inside() {
+		post = append(post, resource.Rule{
+			Name: "hairpin", Match: match{Src: src, Dst: r.n.CIDR, Out: model.GuestLink, CT: []string{"DNAT"}},
+			Do: resource.Verdict{Target: "SNAT", To: r.r.GuestIP},
+		})
+	}
 	r.chain("nat", "PREROUTING", "ACCEPT", pre)
 	r.chain("nat", "POSTROUTING", "ACCEPT", post)
 }
@@ -209,7 +217,8 @@ func (r *router) nat() {
 func (r *router) portForward(ip *model.PublicIP, f model.Forward) []resource.Rule {
 	var out []resource.Rule
 	at := ip.Doc.PosOf(f.Spec.At)
-	for i, pair := range f.Spec.Pairs() {
+	ends := r.ends(match{Dst: host(ip.Addr), Proto: f.Spec.Protocol}, "p", ip.ID.Name+"/"+f.Spec.Name, f.Spec.Sources, nil, at)
+	for _, pair := range f.Spec.Pairs() {
 		do := resource.Verdict{Target: "DNAT", To: f.NIC.IP}
 		if pair.Private != pair.Public {
 			do.Ports = pair.Private
@@ -217,9 +226,8 @@ func (r *router) portForward(ip *model.PublicIP, f model.Forward) []resource.Rul
 				do.Base = pair.Public.From
 			}
 		}
-		m := match{Dst: host(ip.Addr), Proto: f.Spec.Protocol, DstPorts: []schema.PortRange{pair.Public}}
-		set := ip.ID.Name + "/" + f.Spec.Name
-		for _, m := range r.ends(m, "p"+strconv.Itoa(i), set, f.Spec.Sources, nil, at) {
+		for _, m := range ends {
+			m.DstPorts = []schema.PortRange{pair.Public}
 			out = append(out, resource.Rule{Name: f.Spec.Name, Match: m, Do: do, Origin: at})
 		}
 	}

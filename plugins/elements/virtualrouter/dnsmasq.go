@@ -2,6 +2,7 @@ package virtualrouter
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"strings"
 	"time"
@@ -11,40 +12,52 @@ import (
 	"weft.dev/schema"
 )
 
-// dnsmasq asks for the DHCP and DNS service. dnsmasq reads its configuration at
-// start only; host lists it reads again at SIGHUP, so that a new guest needs no
-// restart.
+const (
+	// maxResolvers and maxRoutes fit an option of DHCP (255 bytes) as well as a
+	// line of dnsmasq's configuration (1024).
+	maxResolvers = 60
+	maxRoutes    = 25
+	// minLease is dnsmasq's, in seconds.
+	minLease = 120
+)
+
+// dnsmasq asks for the DHCP and DNS service. Names are read again at SIGHUP. So
+// would be the guests' addresses, but what dnsmasq has leased it remembers: an
+// address that moved to another MAC would be refused while the old lease runs,
+// which may be for ever. After a restart it knows no lease but what the file
+// says, so nothing is lost. Stopped machines stay in that file: starting one is
+// no change.
 func (r *router) dnsmasq() {
 	dhcp, dns := provides(r.services.Dhcp), provides(r.services.Dns)
 	if !dhcp && !dns {
 		return
 	}
-	dir := "routers/" + r.r.NS
-	conf := r.file(dir+"/dnsmasq.conf", r.conf(dhcp, dns))
-	hosts := r.file(dir+"/hosts", r.hosts())
-	leases := r.file(dir+"/dhcp-hosts", r.leases())
 	mode := "--keep-in-foreground"
 	if r.r.Host.Facts.Rootless {
 		// setgroups is denied in a user namespace; only this mode does without.
 		mode = "--no-daemon"
 	}
-	run := []string{"dnsmasq", mode, "--conf-file={run}/" + conf.Path}
+	dir := "routers/" + r.r.NS
+	conf := r.file(dir+"/dnsmasq.conf", r.conf(dhcp, dns))
+	config := "--conf-file={run}/" + conf.Path
+	p := resource.Process{
+		Name: r.r.NS + "/dnsmasq", NS: r.r.NS, Argv: []string{"dnsmasq", mode, config},
+		Start: conf.Content(), Reload: "HUP", Test: []string{"dnsmasq", "--test", config},
+		After: []resource.ID{conf.ID(), resource.LinkID(r.r.NS, model.GuestLink), resource.AddrID(r.r.NS, model.GuestLink, r.guest())},
+	}
 	if dns {
-		run = append(run, "--addn-hosts={run}/"+hosts.Path)
+		hosts := r.file(dir+"/hosts", r.hosts())
+		p.Argv = append(p.Argv, "--addn-hosts={run}/"+hosts.Path)
+		p.Load = hosts.Content()
+		p.After = append(p.After, hosts.ID())
 	}
 	if dhcp {
-		run = append(run, "--dhcp-hostsfile={run}/"+leases.Path)
+		leases := r.file(dir+"/dhcp-hosts", r.leases())
+		p.Argv = append(p.Argv, "--dhcp-hostsfile={run}/"+leases.Path)
+		p.Start = resource.Digest(fmt.Sprint(p.Start, leases.Content()))
+		p.After = append(p.After, leases.ID())
 	}
-	link := resource.LinkID(r.r.NS, model.GuestLink)
-	r.ask(resource.Process{
-		Name: r.r.NS + "/dnsmasq", NS: r.r.NS, Argv: run,
-		Start: conf.Content(), Load: resource.Digest(fmt.Sprint(hosts.Content(), leases.Content())), Reload: "HUP",
-		Test: []string{"dnsmasq", "--test", "--conf-file={run}/" + conf.Path},
-		After: []resource.ID{
-			conf.ID(), hosts.ID(), leases.ID(), link,
-			resource.AddrID(r.r.NS, model.GuestLink, r.guest()),
-		},
-	})
+	r.ask(p)
 }
 
 func (r *router) file(path, content string) resource.File {
@@ -56,11 +69,17 @@ func (r *router) file(path, content string) resource.File {
 func (r *router) conf(dhcp, dns bool) string {
 	var c config
 	c.line("# of %s, made by weft: edits are undone", r.out.Owner)
-	c.line("interface=%s", model.GuestLink)
+	// With a name in full dnsmasq binds DHCP to the device of that moment, and is
+	// deaf to one that takes its place; with a pattern it is not.
+	c.line("interface=%s*", strings.TrimRight(model.GuestLink, "0123456789"))
+	c.line("except-interface=%s", model.PublicLink)
 	c.line("except-interface=lo")
-	c.line("bind-interfaces")
+	c.line("bind-dynamic")
+	c.line("pid-file=") // all namespaces would write the host's
+	c.line("log-facility=-")
 	c.line("no-resolv")
 	c.line("no-hosts")
+	c.line("domain=%s", r.n.Domain)
 	if r.r.Host.Facts.Rootless {
 		c.line("user=root")
 	}
@@ -80,12 +99,9 @@ func (r *router) dnsConf(c *config) {
 	c.line("bogus-priv")
 	c.line("localise-queries")
 	c.line("cache-size=1000")
-	if r.n.Domain != "" {
-		c.line("domain=%s", r.n.Domain)
-		c.line("local=/%s/", r.n.Domain)
-		c.line("expand-hosts")
-	}
-	for _, s := range r.n.DNS {
+	c.line("local=/%s/", r.n.Domain)
+	c.line("expand-hosts")
+	for _, s := range only4(r.n.DNS) {
 		c.line("server=%s", s)
 	}
 }
@@ -94,36 +110,53 @@ func (r *router) dhcpConf(c *config, dns bool) {
 	c.line("dhcp-range=%s,static,%s,%s", r.n.CIDR.Masked().Addr(), mask(r.n.CIDR), lease(r.n.Spec.LeaseTime))
 	c.line("dhcp-authoritative")
 	c.line("dhcp-ignore=tag:!known")
+	c.line("dhcp-ignore-clid") // a guest is its MAC; clones share what else they say
 	c.line("dhcp-lease-max=%d", 1<<20)
 	c.line("leasefile-ro") // every lease is in dhcp-hosts
 	c.line("no-ping")
-	c.line("dhcp-option=option:router,%s", r.n.Gateway)
 	c.line("dhcp-option=option:mtu,%d", r.n.MTU)
+	c.line("dhcp-option=option:router,%s", r.n.Gateway)
 	if list := r.resolvers(dns); len(list) > 0 {
 		c.line("dhcp-option=option:dns-server,%s", join(list))
 	}
-	if r.n.Domain != "" {
-		c.line("dhcp-option=option:domain-search,%s", r.n.Domain)
-		if !dns {
-			c.line("domain=%s", r.n.Domain)
-		}
-	}
+	c.line("dhcp-option=option:domain-search,%s", r.n.Domain)
 	// A NIC that does not carry the VM's default route gets neither router
 	// nor resolver nor domain (reference 5.3).
-	c.line("dhcp-option=tag:extra,option:router")
-	c.line("dhcp-option=tag:extra,option:dns-server")
-	c.line("dhcp-option=tag:extra,option:domain-search")
+	for _, o := range []string{"router", "dns-server", "domain-name", "domain-search"} {
+		c.line("dhcp-option=tag:extra,option:%s", o)
+	}
+	r.routesConf(c)
+}
+
+// routesConf hands out the network's routes, as far as an option holds them: the
+// router knows them too. Who takes this option takes no other router
+// beside it (RFC 3442), so it names the gateway; 249 is Windows' number of it.
+func (r *router) routesConf(c *config) {
+	if n := len(r.n.Spec.Routes); n == 0 || n > maxRoutes {
+		return
+	}
+	var routes []string
+	for _, x := range r.n.Spec.Routes {
+		routes = append(routes, x.CIDR.Masked().String(), x.Via.String())
+	}
+	list := strings.Join(routes, ",")
+	for _, o := range []string{"121", "249"} {
+		c.line("dhcp-option=%s,%s,0.0.0.0/0,%s", o, list, r.n.Gateway)
+		c.line("dhcp-option=tag:extra,%s,%s", o, list)
+	}
 }
 
 // resolvers is what guests are told to ask.
 func (r *router) resolvers(dns bool) []netip.Addr {
+	list := r.n.DNS
 	switch {
 	case len(r.n.Spec.GuestDNS) > 0:
-		return r.n.Spec.GuestDNS
+		list = r.n.Spec.GuestDNS
 	case dns:
-		return []netip.Addr{r.n.Gateway}
+		list = []netip.Addr{r.r.GuestIP}
 	}
-	return r.n.DNS
+	list = only4(list)
+	return list[:min(len(list), maxResolvers)]
 }
 
 // hosts is the addn-hosts file: the names of the network's machines.
@@ -137,18 +170,16 @@ func (r *router) hosts() string {
 	return c.String()
 }
 
-// leases is the dhcp-hostsfile.
+// leases is the dhcp-hostsfile. The dot after a name keeps dnsmasq from taking
+// "ignore", "infinite" or "2h" for a word of its own.
 func (r *router) leases() string {
 	var c config
 	for _, nic := range r.n.NICs {
-		if !nic.Running {
-			continue
-		}
 		tag := ""
 		if !nic.Default {
 			tag = ",set:extra"
 		}
-		c.line("%s%s,%s,%s", nic.MAC, tag, nic.IP, nic.Hostname)
+		c.line("%s%s,%s,%s.", nic.MAC, tag, nic.IP, nic.Hostname)
 	}
 	return c.String()
 }
@@ -173,13 +204,26 @@ func mask(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4([4]byte{byte(bits >> 24), byte(bits >> 16), byte(bits >> 8), byte(bits)})
 }
 
-// lease is a lease time as dnsmasq writes it; none stated means for ever, as in
-// CloudStack.
+// lease is a lease time as dnsmasq writes it; none stated, or more than its int
+// holds, means for ever, as in CloudStack.
 func lease(d schema.Duration) string {
-	if d <= 0 {
+	s := int64(d / time.Second)
+	if d <= 0 || s > math.MaxInt32 {
 		return "infinite"
 	}
-	return fmt.Sprintf("%d", max(int(d/time.Second), 120)) // dnsmasq's least
+	return fmt.Sprint(max(s, minLease))
+}
+
+// only4 drops what neither an option of DHCP holds nor a router without IPv6
+// reaches.
+func only4(list []netip.Addr) []netip.Addr {
+	var out []netip.Addr
+	for _, a := range list {
+		if a.Is4() {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 func join(list []netip.Addr) string {

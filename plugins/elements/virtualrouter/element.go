@@ -54,7 +54,7 @@ func (r *router) ask(st resource.State, origin ...schema.Pos) {
 func provides(s *schema.Service) bool { return s != nil && s.Provider == Element{}.Name() }
 
 // guest is the router's address in the guest network.
-func (r *router) guest() netip.Prefix { return netip.PrefixFrom(r.n.Gateway, r.n.CIDR.Bits()) }
+func (r *router) guest() netip.Prefix { return netip.PrefixFrom(r.r.GuestIP, r.n.CIDR.Bits()) }
 
 func (r *router) namespace() {
 	ns := r.r.NS
@@ -68,11 +68,17 @@ func (r *router) namespace() {
 	for _, route := range r.n.Spec.Routes {
 		r.ask(resource.Route{NS: ns, Dst: route.CIDR.Masked(), Via: route.Via, Dev: model.GuestLink, From: &from}, r.n.Doc.PosOf(route.At))
 	}
-	if r.r.Public() {
+	switch {
+	case r.r.Public():
 		r.public()
+	case r.r.GuestIP != r.n.Gateway:
+		// Only a service of the network: it asks its resolvers as a guest would.
+		r.ask(resource.Route{NS: ns, Dst: anywhere, Via: r.n.Gateway, Dev: model.GuestLink, From: &from})
 	}
 	r.sysctls()
 }
+
+var anywhere = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 
 // public asks for the outer leg: every public address, and the default route.
 func (r *router) public() {
@@ -90,9 +96,7 @@ func (r *router) public() {
 			first = &id
 		}
 	}
-	r.ask(resource.Route{
-		NS: ns, Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: spec.Gateway, Dev: model.PublicLink, From: first,
-	})
+	r.ask(resource.Route{NS: ns, Dst: anywhere, Via: spec.Gateway, Dev: model.PublicLink, From: first})
 }
 
 type address struct {
@@ -120,7 +124,10 @@ func (r *router) addresses() []address {
 // sysctls: as CloudStack's router (reference 5.2); IPv6 stays off until a
 // network has it, so that nothing is routed that no chain filters. The kernel
 // takes the greater of "all" and the link's rp_filter, and either of both for
-// redirects, so both are set.
+// send_redirects, so both are set. Without promote_secondaries the address that
+// happened to come first would take all others of its subnet along when it goes.
+// Nothing inside is believed that comes from the public side: there is one such
+// leg, so the way back to whoever is outside leads through it.
 func (r *router) sysctls() {
 	ns := r.r.NS
 	set := func(key, value string, link *resource.ID) {
@@ -130,15 +137,18 @@ func (r *router) sysctls() {
 	set("net.ipv4.conf.all.arp_announce", "2", nil)
 	set("net.ipv4.conf.all.rp_filter", "0", nil)
 	set("net.ipv4.conf.all.send_redirects", "0", nil)
+	set("net.ipv4.conf.all.accept_redirects", "0", nil)
+	set("net.ipv4.conf.all.accept_source_route", "0", nil)
+	set("net.ipv4.conf.all.promote_secondaries", "1", nil)
 	set("net.ipv6.conf.all.disable_ipv6", "1", nil)
-	links := []string{model.GuestLink}
-	if r.r.Public() {
-		links = append(links, model.PublicLink)
-	}
-	for _, l := range links {
+	link := func(l, filter string) {
 		id := resource.LinkID(ns, l)
-		set("net.ipv4.conf."+l+".rp_filter", "0", &id)
+		set("net.ipv4.conf."+l+".rp_filter", filter, &id)
 		set("net.ipv4.conf."+l+".send_redirects", "0", &id)
+	}
+	link(model.GuestLink, "0")
+	if r.r.Public() {
+		link(model.PublicLink, "1")
 	}
 	r.ask(resource.Sysctl{NS: ns, Key: "net.ipv4.ip_forward", Value: "1", After: plugin.RouterGuards(ns)})
 }

@@ -202,6 +202,7 @@ func mac(v uint64) (m schema.MAC) {
 // world is a host with two networks over VXLAN and one VLAN, two remote hosts,
 // and a router on the untagged wire.
 func world(t *testing.T) *bridge {
+	t.Helper()
 	other := vx
 	other.VNet = 5002
 	rules := slices.Concat(

@@ -1,0 +1,390 @@
+//go:build e2e
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"weft.dev/reconcile/agent"
+	"weft.dev/reconcile/engine"
+	"weft.dev/reconcile/host"
+	"weft.dev/reconcile/lab"
+	"weft.dev/reconcile/status"
+)
+
+const quickstart = "../../examples/quickstart"
+
+// A cloud is the lab under test as one test sees it.
+type cloud struct {
+	*testing.T
+	ctx  context.Context
+	lab  *lab.Client
+	tree string // a copy of the quickstart, which tests edit
+}
+
+// TestLab brings one cloud of two hosts up and holds it to what issue and
+// reference promise. Each part leaves it as it found it.
+func TestLab(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	c := bringUp(t, fmt.Sprintf("e2e%d", os.Getpid()), quickstart)
+	for _, part := range []struct {
+		name string
+		run  func(*cloud)
+	}{
+		{"Promises", (*cloud).promises},
+		{"Isolation", (*cloud).isolation},
+		{"Spoofing", (*cloud).spoofing},
+		{"Public", (*cloud).public},
+		{"Egress", (*cloud).egress},
+		{"Verbs", (*cloud).verbs},
+		{"Commit", (*cloud).commits},
+		{"Drift", (*cloud).drift},
+		{"Agent", (*cloud).agents},
+		{"Repository", (*cloud).repository},
+		{"Apply", (*cloud).apply},
+		{"Move", (*cloud).moves},
+		{"PowerCut", (*cloud).powerCut},
+	} {
+		c.part(part.name, part.run)
+	}
+}
+
+// bringUp starts a lab of a copy of the tree in dir; it goes down with the test.
+func bringUp(t *testing.T, name, dir string) *cloud {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	t.Cleanup(cancel)
+	c := &cloud{T: t, ctx: ctx, tree: t.TempDir()}
+	c.copyTree(dir)
+	out, code := c.run("lab", "up", c.tree, "--name", name)
+	t.Cleanup(func() {
+		if t.Failed() {
+			c.dump(name)
+		}
+		if err := lab.Down(context.Background(), name); err != nil {
+			t.Error(err)
+		}
+	})
+	if code != exitOK {
+		t.Fatalf("lab up: exit status %d\n%s", code, out)
+	}
+	var err error
+	if c.lab, err = lab.Dial(name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.lab.Close() })
+	return c
+}
+
+// part runs f as a subtest on a cloud that is well, and leaves it so.
+func (c *cloud) part(name string, f func(*cloud)) {
+	c.Run(name, func(t *testing.T) {
+		p := *c
+		p.T = t
+		p.well()
+		t.Cleanup(p.restore)
+		f(&p)
+	})
+}
+
+// restore makes the lab what the quickstart says again.
+func (c *cloud) restore() {
+	c.copyTree(quickstart)
+	if out, code := c.weft("lab", "commit", c.tree); code != exitOK {
+		c.Errorf("restore: exit status %d\n%s", code, out)
+	}
+}
+
+func (c *cloud) copyTree(dir string) {
+	c.Helper()
+	if err := errors.Join(os.RemoveAll(c.tree), os.CopyFS(c.tree, os.DirFS(dir))); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// run calls the program in this process and returns all that it printed.
+func (c *cloud) run(args ...string) (string, int) {
+	var out bytes.Buffer
+	code := run(c.ctx, args, strings.NewReader(""), &out, &out)
+	return out.String(), code
+}
+
+// weft is run with the lab's name.
+func (c *cloud) weft(args ...string) (string, int) { return c.run(append(args, "--name", c.lab.Name)...) }
+
+// must is weft that has to succeed.
+func (c *cloud) must(args ...string) string {
+	c.Helper()
+	out, code := c.weft(args...)
+	if code != exitOK {
+		c.Fatalf("weft %s: exit status %d\n%s", strings.Join(args, " "), code, out)
+	}
+	return out
+}
+
+// commit locks and commits the tree as it is and waits until it is in force.
+func (c *cloud) commit() string {
+	c.Helper()
+	if out, code := c.run("lock", c.tree); code != exitOK {
+		c.Fatalf("lock: exit status %d\n%s", code, out)
+	}
+	return c.must("lab", "commit", c.tree)
+}
+
+// edit replaces a text, which must be there, in a file of the tree.
+func (c *cloud) edit(file, old, new string) {
+	c.Helper()
+	path := filepath.Join(c.tree, file)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		c.Fatal(err)
+	}
+	if !strings.Contains(string(b), old) {
+		c.Fatalf("%s does not hold %q", file, old)
+	}
+	c.write(file, strings.ReplaceAll(string(b), old, new))
+}
+
+func (c *cloud) write(file, text string) {
+	c.Helper()
+	if err := os.WriteFile(filepath.Join(c.tree, file), []byte(text), 0o600); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// command is one in a node; its streams are the caller's to set.
+func (c *cloud) command(ctx context.Context, node string, argv ...string) *exec.Cmd {
+	c.Helper()
+	line, err := c.lab.Command(ctx, node, "", argv)
+	if err != nil {
+		c.Fatal(err)
+	}
+	return exec.CommandContext(ctx, line[0], line[1:]...)
+}
+
+// try runs a command in a node and returns all that it printed.
+func (c *cloud) try(node string, argv ...string) (string, error) {
+	c.Helper()
+	ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
+	defer cancel()
+	out, err := c.command(ctx, node, argv...).CombinedOutput()
+	return string(out), err
+}
+
+// in is try that must succeed.
+func (c *cloud) in(node string, argv ...string) string {
+	c.Helper()
+	out, err := c.try(node, argv...)
+	if err != nil {
+		c.Fatalf("%s: %s: %v\n%s", node, strings.Join(argv, " "), err, out)
+	}
+	return out
+}
+
+// code is the exit status of a command in a node, and what it printed.
+func (c *cloud) code(node string, argv ...string) (string, int) {
+	c.Helper()
+	out, err := c.try(node, argv...)
+	var e *exec.ExitError
+	if errors.As(err, &e) {
+		return out, e.ExitCode()
+	}
+	if err != nil {
+		c.Fatal(err)
+	}
+	return out, 0
+}
+
+// until waits for a state: why says why it is not there yet, or "".
+func (c *cloud) until(limit time.Duration, what string, why func() string) {
+	c.Helper()
+	end := time.Now().Add(limit)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		reason := why()
+		switch {
+		case reason == "":
+			return
+		case time.Now().After(end):
+			c.Fatalf("not in %s: %s: %s", limit, what, reason)
+		case c.ctx.Err() != nil:
+			c.Fatal(c.ctx.Err())
+		}
+		<-tick.C
+	}
+}
+
+// client talks to a host's agent.
+func (c *cloud) client(name string) *agent.Client {
+	c.Helper()
+	dir, err := c.lab.Path(c.ctx, "host/"+name, "/run/weft")
+	if err != nil {
+		c.Fatal(err)
+	}
+	h := host.New(name, "")
+	h.RunDir = dir
+	return agent.NewClient(h)
+}
+
+// status is what a host's agent says; the error is that it does not answer.
+func (c *cloud) status(name string) (*status.Status, error) { return c.client(name).Status(c.ctx) }
+
+// history is what was applied on a host, newest first.
+func (c *cloud) history(name string) []engine.Record {
+	c.Helper()
+	h, err := c.client(name).History(c.ctx, 100)
+	if err != nil {
+		c.Fatal(err)
+	}
+	return h
+}
+
+// head is the newest commit of the lab's repository.
+func (c *cloud) head() string {
+	c.Helper()
+	l := labApp{app: &app{}}
+	rev, err := l.head(c.lab)
+	if err != nil {
+		c.Fatal(err)
+	}
+	return rev.Commit
+}
+
+var hosts = []string{"kvm1", "kvm2"}
+
+// well waits until every host is what the newest commit says, nothing drifts,
+// and every guest has its addresses.
+func (c *cloud) well() {
+	c.Helper()
+	head := c.head()
+	c.until(20*time.Second, "all is well", func() string {
+		for _, h := range hosts {
+			if why := c.unwell(h, head); why != "" {
+				return h + ": " + why
+			}
+		}
+		s, err := c.lab.Status(c.ctx)
+		if err != nil || !s.Ready() {
+			return fmt.Sprintf("not all guests have addresses: %v", err)
+		}
+		return ""
+	})
+}
+
+func (c *cloud) unwell(host, head string) string {
+	s, err := c.status(host)
+	if err != nil {
+		return err.Error()
+	}
+	switch ready := s.Condition(status.Ready); {
+	case !ready.True:
+		return ready.Message
+	case !strings.HasSuffix(s.LastAppliedRevision, head):
+		return "is at " + s.LastAppliedRevision
+	case len(s.Drift) > 0:
+		return "drift of " + s.Drift[0].ID.String()
+	}
+	return ""
+}
+
+// reaches waits until one node's ping is answered.
+func (c *cloud) reaches(from, to string) {
+	c.Helper()
+	c.until(15*time.Second, from+" reaches "+to, func() string {
+		out, err := c.try(from, "ping", "-c1", "-W1", to)
+		if err != nil {
+			return out
+		}
+		return ""
+	})
+}
+
+// dump prints the logs of a lab that failed.
+func (c *cloud) dump(name string) {
+	dir, err := lab.Repo(name)
+	if err != nil {
+		return
+	}
+	_ = filepath.WalkDir(filepath.Dir(dir), func(path string, e os.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, "agent.log") {
+			text, _ := os.ReadFile(path)
+			c.Logf("--- %s\n%s", path, text[max(0, len(text)-20000):])
+		}
+		return nil
+	})
+}
+
+// A probe is a command of the test binary that runs in a node.
+type probe struct {
+	c    *cloud
+	name string
+	cmd  *exec.Cmd
+	end  io.Closer
+	out  *bytes.Buffer
+	done chan error
+}
+
+// probe starts a hidden verb in a node and returns after its first line.
+func (c *cloud) probe(node string, args ...string) *probe {
+	c.Helper()
+	p := &probe{c: c, name: node + ": " + strings.Join(args, " "), out: new(bytes.Buffer), done: make(chan error, 1)}
+	p.cmd = c.command(c.ctx, node, append([]string{"weft"}, args...)...)
+	in, err := p.cmd.StdinPipe()
+	if err != nil {
+		c.Fatal(err)
+	}
+	p.end = in
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		c.Fatal(err)
+	}
+	var errs bytes.Buffer
+	p.cmd.Stderr = &errs
+	if err := p.cmd.Start(); err != nil {
+		c.Fatal(err)
+	}
+	first := make(chan struct{})
+	go func() {
+		one := make([]byte, 1)
+		for line := 0; line == 0; {
+			if _, err := out.Read(one); err != nil {
+				break
+			}
+			if one[0] == '\n' {
+				close(first)
+				line++
+			}
+		}
+		_, _ = io.Copy(p.out, out)
+		p.done <- errors.Join(p.cmd.Wait(), said(&errs))
+	}()
+	c.Cleanup(func() { _ = p.end.Close() })
+	select {
+	case <-first:
+	case err := <-p.done:
+		c.Fatalf("%s: ended at once: %v", p.name, err)
+	case <-time.After(20 * time.Second):
+		c.Fatalf("%s: nothing yet", p.name)
+	}
+	return p
+}
+
+func said(b *bytes.Buffer) error {
+	if b.Len() == 0 {
+		return nil
+	}
+	return errors.New(b.String())
+}
