@@ -89,6 +89,9 @@ func salvage(file string, c chunk) *Document {
 			case "kind":
 				doc.Kind = salvageWord(value)
 			case "metadata":
+				if _, inner, ok := strings.Cut(value, "{"); ok {
+					value = inner // behind an anchor or tag too
+				}
 				for part := range strings.SplitSeq(strings.Trim(value, " {}\r\n"), ",") {
 					doc.salvageMeta(part)
 				}

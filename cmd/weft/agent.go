@@ -63,7 +63,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		return err
 	}
 	h := a.machine()
-	repo, err := source.Open(ctx, source.Config{
+	repo, err := openRepo(ctx, source.Config{
 		URL: f.repo, Branch: f.branch, Tag: f.tag, Commit: f.commit, Poll: f.poll,
 		Dir: filepath.Join(h.StateDir, "repo"), Credentials: f.credentials, Identity: f.identity,
 	})
@@ -78,6 +78,23 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		Engine:   newEngine(h, f.secrets, metrics),
 	})
 	return d.Run(ctx)
+}
+
+// openRepo waits a little for an agent that was just killed to let go.
+func openRepo(ctx context.Context, c source.Config) (*source.Repo, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for {
+		repo, err := source.Open(ctx, c)
+		if !errors.Is(err, source.ErrInUse) {
+			return repo, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 func newEngine(h *host.Host, secrets string, m *agent.Metrics) *engine.Engine {

@@ -4,9 +4,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -81,9 +81,11 @@ func (e *ear) heard(token string) bool {
 func (c *cloud) listen(node, link string) *ear {
 	c.Helper()
 	e := &ear{c: c, name: node + " " + link}
-	cmd := c.command(c.ctx, node, "tcpdump", "-A", "-l", "-n", "--immediate-mode", "-i", link)
+	ctx, cancel := context.WithCancel(c.ctx)
+	cmd := c.command(ctx, node, "tcpdump", "-A", "-l", "-n", "--immediate-mode", "-i", link)
 	cmd.Stdout, cmd.Stderr = e, e
 	if err := cmd.Start(); err != nil {
+		cancel()
 		c.Fatal(err)
 	}
 	done := make(chan struct{})
@@ -92,8 +94,7 @@ func (c *cloud) listen(node, link string) *ear {
 		close(done)
 	}()
 	c.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Process.Kill()
+		cancel()
 		<-done
 	})
 	c.until(10*time.Second, e.name+" listens", func() string {

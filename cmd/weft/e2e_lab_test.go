@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,14 +49,6 @@ func TestLab(t *testing.T) {
 		{"Spoofing", (*cloud).spoofing},
 		{"Public", (*cloud).public},
 		{"Egress", (*cloud).egress},
-		{"Verbs", (*cloud).verbs},
-		{"Commit", (*cloud).commits},
-		{"Drift", (*cloud).drift},
-		{"Agent", (*cloud).agents},
-		{"Repository", (*cloud).repository},
-		{"Apply", (*cloud).apply},
-		{"Move", (*cloud).moves},
-		{"PowerCut", (*cloud).powerCut},
 	} {
 		c.part(part.name, part.run)
 	}
@@ -171,7 +164,10 @@ func (c *cloud) command(ctx context.Context, node string, argv ...string) *exec.
 	if err != nil {
 		c.Fatal(err)
 	}
-	return exec.CommandContext(ctx, line[0], line[1:]...)
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // nsenter and what it runs
+	return cmd
 }
 
 // try runs a command in a node and returns all that it printed.

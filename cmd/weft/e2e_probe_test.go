@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,12 +14,14 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // probes are the hidden verbs of the test binary in a lab's nodes, where it is
 // called weft: what sends and answers packets there.
 var probes = map[string]func(args []string) error{
-	"e2e-ping": probePing, "e2e-stream": probeStream, "e2e-echo": probeEcho, "e2e-shout": probeShout,
+	"e2e-ping": probePing, "e2e-stream": probeStream, "e2e-echo": probeEcho, "e2e-shout": probeShout, "e2e-frame": probeFrame,
 }
 
 // every is the pace of pings and stream: one packet in so long.
@@ -241,4 +244,21 @@ func probeShout(args []string) error {
 	w := bufio.NewWriter(c)
 	_, err = w.WriteString(args[1])
 	return errors.Join(err, w.Flush(), c.Close())
+}
+
+// probeFrame LINK HEX: one Ethernet frame as it is.
+func probeFrame(args []string) error {
+	frame, err := hex.DecodeString(args[1])
+	if err != nil {
+		return err
+	}
+	link, err := net.InterfaceByName(args[0])
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: link.Index, Halen: 6}), unix.Close(fd))
 }

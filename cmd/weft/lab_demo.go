@@ -63,7 +63,7 @@ func (l *labApp) doDemo(ctx context.Context, dir string) error {
 		return fmt.Errorf("%d of %d checks failed", bad, len(list))
 	}
 	fmt.Fprintf(l.out, "All %d hold (%.1f s).\n", len(list), time.Since(began).Seconds())
-	l.next(dir)
+	l.next(dir, t)
 	return nil
 }
 
@@ -78,17 +78,24 @@ func (l *labApp) takeDown(ctx context.Context, dir string) error {
 	return l.remove(ctx, c.Name)
 }
 
-func (l *labApp) next(dir string) {
+// next says what to try, with names of the tree.
+func (l *labApp) next(dir string, t *compiled) {
 	dir = filepath.Clean(dir)
+	host, from, to := t.Hosts()[0], "ACCOUNT/VM", "OTHER-VM"
+	for _, n := range t.Networks() {
+		if nics := running(n); len(nics) > 1 {
+			from, to = vm(nics[0]), nics[len(nics)-1].Hostname
+		}
+	}
 	fmt.Fprintf(l.out, `
-What to try next:
-  bin/weft lab status                                         how each host stands
-  bin/weft lab exec acme/web-1 -- ping -c1 web-2              VM to VM, across hosts, by name
-  bin/weft lab exec host/kvm1 -- ovs-vsctl show               ordinary tools see it all
-  bin/weft lab exec host/kvm1 -- ovs-vsctl del-br cloudbr1    break it: it is repaired, and told in
-  bin/weft lab exec host/kvm1 -- weft status                  the status and weft history
-  edit a file in %s, then
+What to try next (bin/weft knows the lab by its directory, or where there is only one):
+  bin/weft lab status                                        how each host stands
+  bin/weft lab exec %[2]s -- ping -c1 %[3]s
+  bin/weft lab exec host/%[4]s -- ovs-vsctl show              ordinary tools see it all
+  bin/weft lab exec host/%[4]s -- ovs-vsctl del-br weft-int   break it ...
+  bin/weft lab exec host/%[4]s -- weft drift                  ... it was seen, and repaired
+  edit a file in %[1]s, then
   bin/weft lock %[1]s && bin/weft lab commit %[1]s
-  make demo-down                                              remove it all
-`, dir)
+  bin/weft lab down %[1]s
+`, dir, from, to, host)
 }

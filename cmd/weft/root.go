@@ -72,6 +72,7 @@ On a laptop:         weft lab up examples/quickstart`,
 	lab := a.lab()
 	lab.GroupID = "lab"
 	root.AddCommand(lab, a.version())
+	root.AddCommand(a.later()...)
 	return root
 }
 

@@ -199,7 +199,7 @@ func (s *schedule) batch(d int) (batch, rest []int) {
 			batch = append(batch, i)
 		}
 	}
-	if len(batch) > maxBatch {
+	if len(batch) > s.engine.maxBatch {
 		batch = s.some(batch)
 	}
 	in = map[int]bool{}
@@ -242,7 +242,7 @@ func (s *schedule) some(batch []int) []int {
 	}
 	chosen, n := map[resource.Owner]bool{}, 0
 	for _, i := range batch {
-		if o := s.plan.Steps[i].Owner(); !chosen[o] && n < maxBatch {
+		if o := s.plan.Steps[i].Owner(); !chosen[o] && n < s.engine.maxBatch {
 			chosen[o] = true
 			n += count[o]
 		}

@@ -53,6 +53,7 @@ type Engine struct {
 	drivers  []driver.Driver
 	by       map[resource.Kind]int // which driver answers for a kind
 	settings Settings
+	maxBatch int
 	journal  *journal
 
 	running atomic.Int64 // the ID of the apply that runs; 0 for none
@@ -77,7 +78,7 @@ func New(h *host.Host, drivers []driver.Driver, s Settings) *Engine {
 		s.Keep = 100
 	}
 	e := &Engine{
-		host: h, drivers: drivers, by: map[resource.Kind]int{}, settings: s,
+		host: h, drivers: drivers, by: map[resource.Kind]int{}, settings: s, maxBatch: maxBatch,
 		journal: openJournal(h.StateDir, s.Keep),
 		seen:    make([]*resource.Observed, len(drivers)), backoff: map[resource.Owner]*backoff{},
 	}

@@ -60,7 +60,9 @@ func TestLaws(t *testing.T) {
 		w.settings.Limits.Consent = true
 		reach := func(what string, in *resource.Intent) {
 			t.Helper()
-			res := w.reconcile(strict(w, m), in, Options{})
+			e := strict(w, m)
+			e.maxBatch = 1 + r.IntN(40) // batches of all sizes
+			res := w.reconcile(e, in, Options{})
 			if !res.Converged() {
 				t.Fatalf("seed %d: %s: %+v, blocked %+v", seed, what, res.Owners, res.Left.Blocked)
 			}

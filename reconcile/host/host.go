@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netns"
 )
@@ -89,15 +90,21 @@ func (e *CommandError) Error() string {
 // Unwrap implements errors.Is.
 func (e *CommandError) Unwrap() error { return e.Err }
 
+// linger is how long Run goes on to read what a command prints once it has
+// ended: a daemon that it left behind may hold the pipes open for ever.
+const linger = time.Second
+
 // Run executes argv in namespace ns ("" is the host's own) with stdin and
-// returns what it printed. It blocks until the command ends or ctx does.
+// returns what it printed. It blocks until the command ends or ctx does. An
+// error of the command is a *CommandError.
 func (h *Host) Run(ctx context.Context, ns string, stdin []byte, argv ...string) ([]byte, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.WaitDelay = linger
 	err := h.In(ns, cmd.Run)
-	if err == nil {
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) { // the command itself ended well
 		return stdout.Bytes(), nil
 	}
 	e := &CommandError{Argv: argv, NS: ns, Stderr: lastLine(stderr.String()), Log: stderr.String(), Err: err}

@@ -1,10 +1,14 @@
 package host
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestLastLine(t *testing.T) {
@@ -70,6 +74,69 @@ func TestStamp(t *testing.T) {
 		if seen[s] = true; m.Stamp("k") != s {
 			t.Fatal("the stamp changes by itself")
 		}
+	}
+}
+
+// TestMarks looks at marks as a fresh process does.
+func TestMarks(t *testing.T) {
+	h := New("x", "")
+	h.RunDir = t.TempDir()
+	if keys := h.Marks("m").Keys(); len(keys) > 0 {
+		t.Errorf("before anything is stored: %v", keys)
+	}
+	for _, key := range []string{"b", "a.1"} {
+		if err := h.Marks("m").Put(key, key+"!"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got string
+	if !h.Marks("m").Load("b", &got) || got != "b!" {
+		t.Errorf("loaded %q", got)
+	}
+	if h.Marks("other").Load("b", &got) {
+		t.Error("two places share a mark")
+	}
+	if err := errors.Join(h.Marks("m").Drop("b"), h.Marks("m").Drop("b")); err != nil {
+		t.Error(err)
+	}
+	if keys := h.Marks("m").Keys(); !slices.Equal(keys, []string{"a.1"}) || h.Marks("m").Load("b", &got) {
+		t.Errorf("left are %v", keys)
+	}
+	for _, key := range []string{"", ".", "..", ".a", "../x", "a/b", "/x", "a\x00b"} {
+		if err := h.Marks("m").Put(key, 1); err == nil {
+			t.Errorf("%q is stored", key)
+		}
+	}
+}
+
+// TestRun: what a person needs to repeat a command that failed, and no waiting for what it left behind.
+func TestRun(t *testing.T) {
+	h := New("x", "")
+	out, err := h.Run(t.Context(), "", []byte("in"), "sh", "-c", "cat; echo first >&2; echo 'last' >&2; echo 'Try `x'; exit 3")
+	var failed *CommandError
+	if !errors.As(err, &failed) || failed.Code != 3 || failed.Stderr != "last" || failed.Log != "first\nlast\n" || string(out) != "inTry `x\n" {
+		t.Errorf("%q, %+v", out, err)
+	}
+	if !strings.HasSuffix(err.Error(), ": exit 3: last") {
+		t.Errorf("the error says %q", err)
+	}
+	begin := time.Now()
+	if out, err = h.Run(t.Context(), "", nil, "sh", "-c", "sleep 30 & echo $!"); err != nil || time.Since(begin) > 20*time.Second {
+		t.Errorf("with a daemon left behind: %q, %v after %v", out, err, time.Since(begin))
+	}
+	if _, err := h.Run(t.Context(), "", nil, "kill", strings.TrimSpace(string(out))); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := h.Run(ctx, "", nil, "sh", "-c", "sleep 30"); err == nil {
+		t.Error("a command ran after its context ended")
+	}
+	if _, err := h.Run(t.Context(), "", nil, "no-such-program"); err == nil {
+		t.Error("a program that is not there ran")
+	}
+	if _, err := h.Run(t.Context(), "no-such-namespace", nil, "true"); err == nil || !strings.Contains(err.Error(), "true in namespace no-such-namespace: ") {
+		t.Errorf("in a namespace that is not there: %v", err)
 	}
 }
 

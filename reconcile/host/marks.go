@@ -21,8 +21,11 @@ type Marks struct{ dir string }
 // Marks returns the place called name.
 func (h *Host) Marks(name string) *Marks { return &Marks{filepath.Join(h.RunDir, "marks", name)} }
 
-// Put stores value under key. Keys are file names: letters, digits, "-", "_", ".".
+// Put stores value under key. Keys are file names that do not start with a dot.
 func (m *Marks) Put(key string, value any) error {
+	if key == "" || key[0] == '.' || strings.ContainsAny(key, "/\x00") {
+		return fmt.Errorf("mark %q: the key is not a file name", key)
+	}
 	b, err := json.Marshal(value)
 	if err != nil {
 		return fmt.Errorf("mark %s: %w", key, err)

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // tree returns a process and all below it.
@@ -171,8 +173,15 @@ func TestSupervisorKilled(t *testing.T) {
 
 // gone waits for processes to end and returns those that do not.
 func gone(pids []int) []int {
-	for end := time.Now().Add(5 * time.Second); len(alive(pids)) > 0 && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
+	for _, pid := range pids {
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue // it is gone already
+		}
+		for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+			_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 5000)
+		}
+		_ = unix.Close(fd)
 	}
 	return alive(pids)
 }
@@ -249,6 +258,7 @@ func TestWithoutRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("the test needs root to become another user")
 	}
+	t.Parallel() // with others that mostly wait
 	if err := userNamespaces(); err != nil {
 		t.Skip(err)
 	}
@@ -274,6 +284,7 @@ func TestWithoutRoot(t *testing.T) {
 
 // TestHungSupervisor has a supervisor that does not answer: it goes down all the same.
 func TestHungSupervisor(t *testing.T) {
+	t.Parallel()
 	spec := twoHosts()
 	spec.VMs, spec.Hosts, spec.Ranges = nil, nil, nil
 	w := start(t, "hung", spec)

@@ -82,7 +82,8 @@ func (c *Client) call(ctx context.Context, verb string, args, reply any) error {
 	switch err := call.Error; {
 	case err == nil:
 		return nil
-	case errors.Is(err, rpc.ErrShutdown), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+	case errors.Is(err, rpc.ErrShutdown), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return fmt.Errorf("lab %s: %w any more", c.Name, ErrDown)
 	default:
 		return fmt.Errorf("lab %s: %w", c.Name, err)

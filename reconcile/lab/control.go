@@ -74,6 +74,7 @@ func (c *Control) Spec(_ Void, out *Spec) error {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	*out = c.s.spec
+	out.VMs = slices.Clone(out.VMs) // the originals change when guests move
 	return nil
 }
 

@@ -4,8 +4,8 @@
 // In comes a Spec, which says what hardware and guests there are; out come running nodes and their Status. A lab is one
 // supervisor process, PID 1 of a pid namespace (in a user namespace without root), and one PID 1 per node below it
 // (reconcile/lab/node), so the death of a process is the end of everything below it. Wires are Linux bridges in the
-// supervisor's network namespace, switches by MAC alone. Nothing is in the machine's namespaces but the supervisor's process, its state directory
-// and one listener on loopback. Only cmd/weft imports it; it imports no plugin.
+// supervisor's network namespace, switches by MAC alone. Nothing is in the machine's namespaces but the supervisor's
+// process, its state directory and one listener on loopback. Only cmd/weft imports it; it imports no plugin.
 //
 // The internet owns the gateways of the public ranges and the addresses of Spec.World and Spec.DNS, forwards between all of
 // them, answers HTTP on ports 80 and 443 with nothing but the client's address, and on the addresses of Spec.DNS resolves

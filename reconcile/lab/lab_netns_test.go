@@ -256,6 +256,7 @@ func TestInternet(t *testing.T) {
 
 // TestDHCP has a guest served by a dnsmasq on the other host, over the wire and in a VLAN.
 func TestDHCP(t *testing.T) {
+	t.Parallel()
 	spec := twoHosts()
 	spec.VMs = []VM{{Name: "acme/web-1", Host: "kvm1", Hostname: "web", NICs: []NIC{
 		{Name: "web", MAC: "02:00:00:00:01:01", DHCP: true, Interface: "tap-web-1"},

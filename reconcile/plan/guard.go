@@ -24,6 +24,7 @@ type Limits struct {
 const (
 	DefaultShare = 0.5
 	DefaultLeast = 10
+	fewOwners    = 2
 )
 
 // A GuardError refuses a plan that removes too much at once.
@@ -44,7 +45,8 @@ func (e *GuardError) Error() string {
 }
 
 // Guard returns a *GuardError when p removes more than limits allow of the
-// total that is ours on the host. What is replaced counts as kept.
+// total that is ours on the host. What is replaced counts as kept. To take down
+// one or two networks is a day's work, however much of a small host they are.
 func Guard(p *Plan, total int, limits Limits) error {
 	share, least := limits.Share, limits.Least
 	if share == 0 {
@@ -53,14 +55,16 @@ func Guard(p *Plan, total int, limits Limits) error {
 	if least == 0 {
 		least = DefaultLeast
 	}
-	removed := 0
+	removed, owners := 0, map[resource.Owner]bool{}
 	for _, a := range p.Actions {
 		if a.Verb == Delete {
 			removed++
+			owners[a.Owner()] = true
 		}
 	}
+	delete(owners, resource.Owner("host/"+p.Host))
 	empty := p.Desired == 0 && removed > 0
-	tooMany := removed >= least && removed > int(math.Floor(share*float64(total)))
+	tooMany := len(owners) > fewOwners && removed >= least && removed > int(math.Floor(share*float64(total)))
 	if limits.Consent || !empty && !tooMany {
 		return nil
 	}

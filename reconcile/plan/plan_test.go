@@ -155,10 +155,12 @@ func TestFrozenHostsAreLeftAlone(t *testing.T) {
 }
 
 func TestGuard(t *testing.T) {
+	owners := 5
 	files := func(n int) []resource.Entry {
 		var out []resource.Entry
 		for i := range n {
-			out = append(out, of(web, resource.File{Path: fmt.Sprint("f", i)}))
+			owner := resource.Owner(fmt.Sprint("network/a/n", i%owners))
+			out = append(out, of(owner, resource.File{Path: fmt.Sprint("f", i)}))
 		}
 		return out
 	}
@@ -177,6 +179,14 @@ func TestGuard(t *testing.T) {
 		{"own limits", 20, 17, plan.Limits{Share: 0.1, Least: 2}, true},
 		{"first start", 0, 0, plan.Limits{}, false},
 	}
+	t.Run("two networks of a small host", func(t *testing.T) {
+		owners = 2
+		defer func() { owners = 5 }()
+		p := diff(t, intentOf(files(2)...), observedOf(intentOf(files(20)...)), plan.Options{})
+		if err := plan.Guard(p, 20, plan.Limits{}); err != nil {
+			t.Error(err)
+		}
+	})
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			p := diff(t, intentOf(files(tt.to)...), observedOf(intentOf(files(tt.from)...)), plan.Options{})

@@ -52,7 +52,7 @@ func (c clone) acquire() (*os.File, error) {
 	}
 	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = fmt.Errorf("%s: another process uses this directory", c.dir)
+		err = fmt.Errorf("%s: %w", c.dir, ErrInUse)
 	}
 	if err != nil {
 		_ = lock.Close()

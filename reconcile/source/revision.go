@@ -34,6 +34,8 @@ var (
 	ErrChanged = errors.New("changed while it was being read")
 	// ErrTooLarge is what reading a file of more than 64 MiB gives.
 	ErrTooLarge = errors.New("is larger than 64 MiB")
+	// ErrInUse says that another process holds a state directory.
+	ErrInUse = errors.New("another process uses this directory")
 )
 
 // maxFile bounds what one read may bring into memory. Documents are a few

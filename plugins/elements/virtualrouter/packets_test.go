@@ -3,6 +3,7 @@ package virtualrouter
 import (
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/tools/txtar"
@@ -11,14 +12,15 @@ import (
 	"weft.dev/reconcile/resource"
 )
 
-// intentOf compiles the tree of one case and returns what its only host should have.
-func intentOf(t testing.TB, name string) *resource.Intent {
+// intentOf compiles the tree of one case, with one text replaced by another where
+// they are given, and returns what its only host should have.
+func intentOf(t testing.TB, name string, replace ...string) *resource.Intent {
 	t.Helper()
 	text, err := os.ReadFile("testdata/" + name + ".txtar")
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := txtar.Parse(text)
+	a := txtar.Parse([]byte(strings.NewReplacer(replace...).Replace(string(text))))
 	res, ds := compileFiles(t, a.Files[:len(a.Files)-1])
 	if ds.HasErrors() {
 		t.Fatal(ds[0].String())

@@ -23,8 +23,8 @@ func (n *Node) vsctl(ctx context.Context, args ...string) (string, error) {
 	return n.table.Run(ctx, append([]string{"ovs-vsctl", "--timeout=30"}, args...)...)
 }
 
-// bootSwitch starts the database and the switch of this node and returns when the links of its bridges are there. Ports that a guest plugged in an earlier life are gone, as
-// the boot scripts of Open vSwitch do it.
+// bootSwitch starts the database and the switch of this node and returns when the links of its bridges are there. Ports that
+// a guest plugged in an earlier life are gone, as the boot scripts of Open vSwitch do it.
 func (n *Node) bootSwitch(ctx context.Context) error {
 	if _, err := os.Stat(ovsDatabase); os.IsNotExist(err) {
 		if _, err := n.table.Run(ctx, "ovsdb-tool", "create", ovsDatabase, ovsSchema); err != nil {

@@ -195,6 +195,9 @@ func changeRows(c plan.Change) []row {
 		}
 		return []row{{depth: 3, kind: detail, text: words}}
 	}
+	if c.Field == "flows" {
+		return []row{{depth: 3, kind: detail, text: flowWords(c.Diff)}}
+	}
 	out := []row{{depth: 3, kind: detail, text: c.Field + ":"}}
 	for _, l := range c.Diff {
 		r := row{depth: 4, kind: context, text: l.Text}
@@ -209,6 +212,21 @@ func changeRows(c plan.Change) []row {
 		out = append(out, r)
 	}
 	return out
+}
+
+// flowWords counts OpenFlow rules: they follow from the ports and segments that
+// stand beside them, and are in the JSON for whom they tell something.
+func flowWords(diff []plan.Line) string {
+	more, fewer := 0, 0
+	for _, l := range diff {
+		switch l.Op {
+		case "+":
+			more++
+		case "-":
+			fewer++
+		}
+	}
+	return fmt.Sprintf("flows: %d added, %d removed", more, fewer)
 }
 
 func orNone(v string) string {
