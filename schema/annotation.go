@@ -81,6 +81,9 @@ func (d *decoder) annotation(doc *Document, k, v int32) {
 		switch {
 		case value != "" && !rule.ok(value):
 			d.wrong(v, "bad-annotation", "%q is not a value of this annotation", brief(value)).Hintf("%s", rule.hint)
+		case (name == AnnotationPrune || name == AnnotationIgnoreDrift) && doc.Kind != "Network":
+			d.ds.Warnf(d.pos(k), "annotation-without-effect", "annotation %s has no effect on kind %s yet", name, doc.Kind).
+				Offending(name).Hintf("put it on the Network that it is about")
 		case name == AnnotationFormerly && value == doc.Meta.Name:
 			d.wrong(v, "bad-annotation", "%q is the name the document has now", brief(value)).Hintf("%s", rule.hint)
 		}

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"io"
 	"io/fs"
 	"runtime"
@@ -238,9 +239,8 @@ func readFile(tree fs.FS, name string) (string, *readError) {
 		size = st.Size()
 	}
 	if size <= maxFileSize {
-		var b strings.Builder
-		b.Grow(int(size))
-		n, err := io.Copy(&b, io.LimitReader(file, maxFileSize+1))
+		b := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+		n, err := b.ReadFrom(io.LimitReader(file, maxFileSize+1))
 		if err != nil {
 			return "", &readError{"unreadable-file", "the file can not be read: " + err.Error()}
 		}

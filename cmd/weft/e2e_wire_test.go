@@ -69,7 +69,7 @@ func (c *cloud) promises() {
 func (c *cloud) shout(from guest, text string) {
 	c.Helper()
 	all := from.net.CIDR.Masked().Addr().As4()
-	binary.BigEndian.PutUint32(all[:], binary.BigEndian.Uint32(all[:])|1<<(32-from.net.CIDR.Bits())-1)
+	binary.BigEndian.PutUint32(all[:], binary.BigEndian.Uint32(all[:])|^(^uint32(0)<<(32-from.net.CIDR.Bits())))
 	c.in(from.name, "weft", "e2e-shout", netip.AddrFrom4(all).String(), text)
 }
 
@@ -291,7 +291,7 @@ func (c *cloud) public() {
 
 // egress: what may leave, by the offering and the exceptions of the network.
 func (c *cloud) egress() {
-	const world, resolver, another = "198.51.100.5", "9.9.9.9", "8.8.8.8"
+	const world, other, resolver = "198.51.100.5", "198.51.100.6", "9.9.9.9"
 	answers := func(want bool, from, at string) {
 		c.Helper()
 		out, err := c.try(from, "dig", "+short", "+tries=1", "+time=1", "@"+at, "example.com")
@@ -309,7 +309,7 @@ func (c *cloud) egress() {
 	c.connects(true, "acme/app-1", "", world, 80)
 	c.connects(false, "acme/app-1", "", world, 443)
 	answers(true, "acme/app-2", resolver)
-	answers(false, "acme/app-2", another)
+	c.connects(false, "acme/app-2", "", resolver, 53) // the exception is for UDP
 	pings(false, "acme/app-1")
 	// Closed without any.
 	c.connects(false, "acme/db-1", "", world, 80)
@@ -317,7 +317,8 @@ func (c *cloud) egress() {
 	pings(false, "acme/db-2")
 	// Open.
 	c.connects(true, "acme/web-2", "", world, 443)
-	answers(true, "acme/web-1", another)
+	c.connects(true, "acme/web-2", "", other, 80)
+	answers(true, "acme/web-1", resolver)
 	pings(true, "acme/web-1")
 
 	// Open, with exceptions.
@@ -325,12 +326,12 @@ func (c *cloud) egress() {
   egress:
     - {name: no-tls, action: Deny, protocol: tcp, ports: "440-450"}
     - {name: no-ping, action: Deny, protocol: icmp, icmpType: 8}
-    - {name: no-resolver, action: Deny, protocol: udp, ports: 53, destinations: [8.8.8.8/32]}
+    - {name: no-other, action: Deny, protocol: tcp, ports: 80, destinations: [198.51.100.6/32]}
 `)
 	c.commit()
 	c.connects(false, "acme/web-2", "", world, 443)
 	c.connects(true, "acme/web-2", "", world, 80)
-	answers(false, "acme/web-1", another)
+	c.connects(false, "acme/web-2", "", other, 80)
 	answers(true, "acme/web-1", resolver)
 	pings(false, "acme/web-1")
 	c.in("acme/web-1", "ping", "-c1", "-W2", "web-2")

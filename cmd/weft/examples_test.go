@@ -67,7 +67,7 @@ func intentText(in *resource.Intent) string {
 	var b strings.Builder
 	for _, f := range in.Fragments {
 		fmt.Fprintf(&b, "%s\n", f.Owner)
-		for _, e := range f.Entries {
+		for _, e := range f.Entries() {
 			fmt.Fprintf(&b, "  %s\n", e.State.ID())
 			for _, fd := range e.State.Fields() {
 				switch {

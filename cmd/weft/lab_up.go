@@ -45,6 +45,7 @@ func (l *labApp) bringUp(ctx context.Context, dir, secrets string) (*lab.Client,
 	if err != nil {
 		return nil, nil, err
 	}
+	t.checkLock()
 	if err := l.refuse(t); err != nil {
 		return nil, nil, err
 	}

@@ -162,6 +162,7 @@ func (a *app) planBase(ctx context.Context, dir string, f planFlags) (*plan.Repo
 	if err != nil {
 		return nil, err
 	}
+	head.checkLock()
 	if err := a.refuse(head); err != nil {
 		return nil, err
 	}
@@ -177,7 +178,7 @@ func (a *app) refuse(t *compiled) error {
 		return err
 	}
 	if t.diags.HasErrors() {
-		return exit{exitError, fmt.Errorf("the tree has %s: there is no plan", errorCount(t.diags))}
+		return exit{exitError, fmt.Errorf("the tree has %s: nothing was done", errorCount(t.diags))}
 	}
 	return nil
 }
@@ -195,6 +196,7 @@ func between(base, head *compiled, from, to string, target []string) (*plan.Repo
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
 		before, after := intentOf(base, name), intentOf(head, name)
+		after = resource.Carry(before, after)
 		p, err := plan.Between(before, after, opt)
 		if err != nil {
 			return nil, fmt.Errorf("host %s: %w", name, err)
@@ -338,6 +340,7 @@ func (a *app) planHost(ctx context.Context, dir string, f planFlags) (*resource.
 	if err != nil {
 		return nil, nil, err
 	}
+	t.checkLock()
 	if err := a.refuse(t); err != nil {
 		return nil, nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,6 +49,7 @@ In a pull request:   weft validate, weft lock --check, weft plan --base origin/m
 On a host:           weft agent, weft status, weft drift, weft history
 On a laptop:         weft lab up examples/quickstart`,
 		SilenceUsage: true, SilenceErrors: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkInstance() },
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
 	f := root.PersistentFlags()
@@ -74,6 +76,16 @@ On a laptop:         weft lab up examples/quickstart`,
 	root.AddCommand(lab, a.version())
 	root.AddCommand(a.later()...)
 	return root
+}
+
+// An instance's name begins the names of namespaces and is part of paths.
+var instanceName = regexp.MustCompile(`^[a-z][a-z0-9]{0,14}$`)
+
+func (a *app) checkInstance() error {
+	if !instanceName.MatchString(a.instance) {
+		return fmt.Errorf("--instance %q: use 1 to 15 lower case letters and digits, a letter first", a.instance)
+	}
+	return nil
 }
 
 // machine is this machine under the global flags.

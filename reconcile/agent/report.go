@@ -240,7 +240,7 @@ func (a *Agent) owners(old []status.Owner, now time.Time) []status.Owner {
 	in := a.desired()
 	found := map[resource.Owner]status.Owner{}
 	for _, f := range in.Fragments {
-		found[f.Owner] = status.Owner{Name: f.Owner, State: status.OwnerReady, Resources: len(f.Entries)}
+		found[f.Owner] = status.Owner{Name: f.Owner, State: status.OwnerReady, Resources: f.Len()}
 	}
 	if a.result == nil {
 		for name, o := range found {

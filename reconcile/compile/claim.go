@@ -2,6 +2,7 @@ package compile
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -177,8 +178,8 @@ func (x *claims) judge(ds *schema.Diags, hold func(*unit, string)) {
 	}
 }
 
-// marks index what fragments hold on each host, as hashes: IDs and claims of
-// resources.
+// marks index what units have on each host, as hashes: IDs and claims of
+// resources, mixed with the host.
 type marks struct {
 	one  map[uint64]*unit
 	more map[uint64][]*unit
@@ -186,32 +187,25 @@ type marks struct {
 
 func newMarks() marks { return marks{one: map[uint64]*unit{}, more: map[uint64][]*unit{}} }
 
-// marker makes the marks of one host.
-type marker uint64
+// mixed makes what has a mark on several hosts different.
+func mixed(host string) uint64 { return xxhash.Sum64String(host) }
 
-func hostMark(host string) marker { return marker(xxhash.Sum64String(host)) }
-
-// of is the mark of something called name among those of its sort.
-func (m marker) of(sort, name string) uint64 {
-	return (uint64(m)^xxhash.Sum64String(sort))*0x9e3779b97f4a7c15 ^ xxhash.Sum64String(name)
-}
-
-// has reports whether st stands for mark.
-func (m marker) has(st resource.State, mark uint64) (what string, ok bool) {
-	id := st.ID()
-	if m.of(string(id.Kind), id.Name) == mark {
-		return id.String(), true
-	}
-	for _, c := range resource.Claims(st) {
-		if m.of("claim", c) == mark {
-			return c, true
+// allMarks are those of all hosts.
+func (u *unit) allMarks() iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for i := range u.parts {
+			at := mixed(u.parts[i].host)
+			for _, m := range u.parts[i].marks {
+				if !yield(m ^ at) {
+					return
+				}
+			}
 		}
 	}
-	return "", false
 }
 
 func (x *marks) add(u *unit) {
-	for _, m := range u.marks {
+	for m := range u.allMarks() {
 		first, ok := x.one[m]
 		if !ok {
 			x.one[m] = u
@@ -225,7 +219,7 @@ func (x *marks) add(u *unit) {
 }
 
 func (x *marks) remove(u *unit) {
-	for _, m := range u.marks {
+	for m := range u.allMarks() {
 		rest := x.more[m]
 		if i := slices.Index(rest, u); i >= 0 {
 			rest = slices.Delete(rest, i, i+1)
@@ -259,11 +253,14 @@ func (x *marks) judge(ds *schema.Diags, hold func(*unit, string)) {
 
 // find returns the entry of u that a mark stands for, its host and what it is.
 func (u *unit) find(m uint64) (resource.Entry, string, string) {
-	for host, f := range u.fragments {
-		at := hostMark(host)
-		for _, e := range f.Entries {
-			if what, ok := at.has(e.State, m); ok {
-				return e, host, what + " on host " + host
+	for _, p := range u.parts {
+		own := m ^ mixed(p.host)
+		if p.fragment == nil || !slices.Contains(p.marks, own) {
+			continue
+		}
+		for _, e := range p.fragment.Entries() {
+			if what, ok := resource.Marked(e.State, own); ok {
+				return e, p.host, what + " on host " + p.host
 			}
 		}
 	}

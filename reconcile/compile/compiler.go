@@ -175,7 +175,7 @@ func (c *Compiler) renumbered(lock *alloc.Lock, tree *schema.Tree, dirty map[sch
 func (c *Compiler) compile(dirty map[schema.ID]bool, lock *alloc.Lock, tree *schema.Tree) int {
 	ids := slices.SortedFunc(maps.Keys(dirty), compareID)
 	made := make([]*unit, len(ids))
-	w := worker{registry: &c.registry, site: c.site, index: c.index, lock: lock, tree: tree, zones: zoneNames(c.site), wants: c.wants}
+	w := worker{designer: designer{&c.registry}, site: c.site, index: c.index, lock: lock, tree: tree, zones: zoneNames(c.site), only: c.only}
 	parallel(len(ids), func(i int) { made[i] = w.unit(ids[i]) })
 	compiled := 0
 	if len(c.units) == 0 {
@@ -243,7 +243,9 @@ func (c *Compiler) expect(units []*unit) {
 	for _, u := range units {
 		if u != nil {
 			numbers += len(u.claims)
-			things += len(u.marks)
+			for i := range u.parts {
+				things += len(u.parts[i].marks)
+			}
 		}
 	}
 	c.units = make(map[schema.ID]*unit, len(units))
@@ -258,10 +260,12 @@ func (c *Compiler) drop(u *unit) {
 	for name, n := range u.needs {
 		c.need(name, n, -1)
 	}
-	for name := range u.fragments {
-		h := c.host(name)
-		h.dirty = true
-		delete(h.units, u)
+	for _, p := range u.parts {
+		if p.fragment != nil {
+			h := c.host(p.host)
+			h.dirty = true
+			delete(h.units, u)
+		}
 	}
 }
 
@@ -271,10 +275,12 @@ func (c *Compiler) put(u *unit) {
 	for name, n := range u.needs {
 		c.need(name, n, 1)
 	}
-	for name := range u.fragments {
-		h := c.host(name)
-		h.dirty = true
-		h.units[u] = true
+	for _, p := range u.parts {
+		if p.fragment != nil {
+			h := c.host(p.host)
+			h.dirty = true
+			h.units[u] = true
+		}
 	}
 }
 

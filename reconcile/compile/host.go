@@ -25,7 +25,6 @@ type host struct {
 	zone   *model.Zone
 	shared *resource.Fragment
 	diags  schema.Diags
-	marks  []uint64
 	units  map[*unit]bool       // that have a fragment here
 	frags  []*resource.Fragment // of units that are not held, by owner
 	// clashes are units that have something that the host itself has too.
@@ -97,11 +96,11 @@ func compareSegments(a, b plugin.SegmentNeed) int {
 
 // design makes the host's shared resources anew where what they follow from
 // changed. It reports whether it did.
-func (h *host) design(r *plugin.Registry, site *model.Site) bool {
+func (h *host) design(r *plugin.Registry, site *model.Site, thin bool) bool {
 	on := site.Hosts[h.name]
 	if on == nil {
 		changed := h.on != nil
-		h.on, h.zone, h.shared, h.diags, h.marks = nil, nil, nil, nil, nil
+		h.on, h.zone, h.shared, h.diags = nil, nil, nil, nil
 		return changed
 	}
 	zone := site.Zones[on.Zone]
@@ -109,19 +108,17 @@ func (h *host) design(r *plugin.Registry, site *model.Site) bool {
 		return false
 	}
 	h.stale, h.on, h.zone = false, on, zone
-	owner := resource.Owner("host/" + h.name)
-	draft := plugin.NewDraft(owner, on.Doc.Pos)
 	needs := h.union(zone, on)
-	for _, sw := range r.Switches {
-		used := slices.ContainsFunc(zone.Physical, func(p *model.PhysicalNetwork) bool { return p.Spec.VSwitch == sw.Name() })
-		if used {
-			sw.DesignHost(on, needs, draft)
-		}
-	}
+	draft := draftHost(r, on, zone, needs)
 	h.diags = draft.Diags
-	var entries []resource.Entry
-	entries, h.marks = once(h.name, draft.Hosts[h.name], h.marks[:0], &h.diags)
-	fresh := resource.NewFragment(owner, entries)
+	fresh := resource.Fold(draft.Hosts[h.name], claimTwice(&h.diags)).Fragment(draft.Owner)
+	if thin {
+		var again made
+		name := h.name
+		fresh = fresh.Thin(func() []resource.Entry {
+			return again.from(name, func() *plugin.Draft { return draftHost(r, on, zone, needs) })
+		})
+	}
 	if h.shared == nil || h.shared.Print != fresh.Print {
 		h.dirty = true
 	}
@@ -129,21 +126,36 @@ func (h *host) design(r *plugin.Registry, site *model.Site) bool {
 	return true
 }
 
+// draftHost lets the switches of the zone say what the host's networks share.
+func draftHost(r *plugin.Registry, on *model.Host, zone *model.Zone, needs *plugin.Needs) *plugin.Draft {
+	draft := plugin.NewDraft(resource.Owner("host/"+on.Name), on.Doc.Pos)
+	for _, sw := range r.Switches {
+		used := slices.ContainsFunc(zone.Physical, func(p *model.PhysicalNetwork) bool { return p.Spec.VSwitch == sw.Name() })
+		if used {
+			sw.DesignHost(on, needs, draft)
+		}
+	}
+	return draft
+}
+
 // conflicts reports what both the host's own fragment and that of a unit hold.
 func (h *host) conflicts(units *marks, ds *schema.Diags, hold func(*unit, string)) {
+	at := mixed(h.name)
 	if h.dirty {
 		h.clashes = nil
-		for _, m := range h.marks {
-			if u := units.one[m]; u != nil {
-				h.clashes = append(h.clashes, clash{u, m})
+		if h.shared != nil {
+			for _, m := range h.shared.Marks() {
+				if u := units.one[m^at]; u != nil {
+					h.clashes = append(h.clashes, clash{u, m})
+				}
 			}
 		}
 	}
 	for _, c := range h.clashes {
-		e, _, what := c.unit.find(c.mark)
+		e, _, what := c.unit.find(c.mark ^ at)
 		own := resource.Entry{Owner: resource.Owner("host/" + h.name)}
-		for _, x := range h.shared.Entries {
-			if _, ok := hostMark(h.name).has(x.State, c.mark); ok {
+		for _, x := range h.shared.Entries() {
+			if _, ok := resource.Marked(x.State, c.mark); ok {
 				own = x
 			}
 		}

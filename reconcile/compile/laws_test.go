@@ -52,7 +52,7 @@ func show(in *resource.Intent) string {
 	}
 	for _, f := range in.Fragments {
 		fmt.Fprintf(&b, "%s %x\n", f.Owner, f.Print)
-		for _, e := range f.Entries {
+		for _, e := range f.Entries() {
 			fmt.Fprintf(&b, "  %s %x\n", e.State.ID(), e.State.Fingerprint())
 		}
 	}
@@ -277,9 +277,9 @@ func checkBroken(t *testing.T, what string, n int, before, after *Result) {
 			}
 			now := is.Fragment(f.Owner)
 			if strings.HasPrefix(string(f.Owner), "host/") {
-				for _, e := range f.Entries {
-					i := slices.IndexFunc(now.Entries, func(x resource.Entry) bool { return x.State.ID() == e.State.ID() })
-					if i < 0 || now.Entries[i].State.Fingerprint() != e.State.Fingerprint() {
+				for _, e := range f.Entries() {
+					i := slices.IndexFunc(now.Entries(), func(x resource.Entry) bool { return x.State.ID() == e.State.ID() })
+					if i < 0 || now.Entries()[i].State.Fingerprint() != e.State.Fingerprint() {
 						t.Errorf("%s: %s lost %s", what, f.Owner, e.State.ID())
 					}
 				}

@@ -25,6 +25,7 @@ type Result struct {
 	hosts map[string]view
 	names []string
 	holds []resource.Hold // by owner, for every host
+	terms []resource.Term // by owner, for every host
 	why   string          // everything is frozen
 }
 
@@ -56,7 +57,7 @@ func (r *Result) Intent(host string) *resource.Intent {
 		}
 		return in
 	}
-	in.Fragments = v.frags
+	in.Fragments, in.Terms = v.frags, r.terms
 	if in.Frozen == "" {
 		in.Frozen = v.frozen
 	}
@@ -136,11 +137,9 @@ func (c *Compiler) result(tree *schema.Tree, infra bool, compiled int) *Result {
 	r.Stats = Stats{Units: len(c.units), Compiled: compiled, Hosts: len(c.site.Hosts)}
 	r.Stats.Designed = c.designHosts(infra, &r.Diags, func(u *unit, why string) {
 		hold(u, why)
-		for name := range u.fragments {
-			c.host(name).dirty = true
-		}
+		c.spoil(u)
 	})
-	r.holds = c.allHolds(tree)
+	r.holds, r.terms = c.allHolds(tree), c.terms()
 	c.assemble()
 	for _, u := range c.order {
 		if len(u.diags) > 0 {
@@ -150,6 +149,22 @@ func (c *Compiler) result(tree *schema.Tree, infra bool, compiled int) *Result {
 	r.Diags.Sort()
 	c.views(r)
 	return r
+}
+
+// terms lists what the annotations of networks ask for.
+func (c *Compiler) terms() []resource.Term {
+	var out []resource.Term
+	for _, u := range c.order {
+		if u.net == nil || len(u.net.Doc.Meta.Annotations) == 0 {
+			continue
+		}
+		m := &u.net.Doc.Meta
+		if t := (resource.Term{Owner: u.owner, Keep: m.PruneDisabled(), IgnoreDrift: m.IgnoreDrift()}); t.Keep || t.IgnoreDrift != "" {
+			out = append(out, t)
+		}
+	}
+	slices.SortFunc(out, func(a, b resource.Term) int { return cmp.Compare(a.Owner, b.Owner) })
+	return out
 }
 
 // dangling reports references to networks that no document declares, and returns
@@ -177,7 +192,7 @@ func (c *Compiler) designHosts(infra bool, ds *schema.Diags, hold func(*unit, st
 	names := slices.Sorted(maps.Keys(c.hosts))
 	var designed atomic.Int64
 	parallel(len(names), func(i int) {
-		if h := c.hosts[names[i]]; (h.stale || infra) && h.design(&c.registry, c.site) {
+		if h := c.hosts[names[i]]; (h.stale || infra) && h.design(&c.registry, c.site, c.only == nil) {
 			designed.Add(1)
 		}
 	})
@@ -200,13 +215,20 @@ func (c *Compiler) rehold(holds map[schema.ID]verdict) {
 			_, now := holds[id]
 			_, before := c.holds[id]
 			if u := c.units[id]; u != nil && now != before {
-				for name := range u.fragments {
-					c.host(name).dirty = true
-				}
+				c.spoil(u)
 			}
 		}
 	}
 	c.holds = holds
+}
+
+// spoil marks the hosts whose lists u is in, or was.
+func (c *Compiler) spoil(u *unit) {
+	for _, p := range u.parts {
+		if p.fragment != nil {
+			c.host(p.host).dirty = true
+		}
+	}
 }
 
 // allHolds lists the held owners, by owner.
@@ -236,12 +258,12 @@ func (c *Compiler) assemble() {
 		}
 		h.dirty = false
 		list := make([]*resource.Fragment, 0, len(h.units)+1)
-		if h.shared != nil && len(h.shared.Entries) > 0 {
+		if h.shared != nil && h.shared.Len() > 0 {
 			list = append(list, h.shared)
 		}
 		for u := range h.units {
 			_, held := c.holds[u.id]
-			if f := u.fragments[h.name]; !held && len(f.Entries) > 0 {
+			if f := u.part(h.name).fragment; !held && f.Len() > 0 {
 				list = append(list, f)
 			}
 		}

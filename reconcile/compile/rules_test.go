@@ -112,7 +112,7 @@ func rule(t *testing.T, name string) {
 			fmt.Fprintf(&got, "  hold %s %s: %s\n", x.Owner, x.Cause, x.Reason)
 		}
 		for _, f := range in.Fragments {
-			fmt.Fprintf(&got, "  %s: %d\n", f.Owner, len(f.Entries))
+			fmt.Fprintf(&got, "  %s: %d\n", f.Owner, f.Len())
 		}
 	}
 	if *update {

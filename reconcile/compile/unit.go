@@ -23,14 +23,33 @@ type unit struct {
 	demands []model.Demand
 	hold    *resource.Hold // why it is held by itself
 
-	fragments map[string]*resource.Fragment
-	needs     map[string]*plugin.Needs
-	domains   []plugin.Domain
-	relays    []plugin.Relay
-	claims    []claim
-	marks     []uint64
+	parts   []part // by host
+	needs   map[string]*plugin.Needs
+	domains []plugin.Domain
+	relays  []plugin.Relay
+	claims  []claim
 
 	site siteParts
+	made made
+}
+
+// A part is what a unit has on one host.
+type part struct {
+	host string
+	// marks stand for all that it has for itself there.
+	marks []uint64
+	// fragment is nil on hosts that the compiler makes no intents of.
+	fragment *resource.Fragment
+}
+
+// part returns that of host, or nil.
+func (u *unit) part(host string) *part {
+	for i := range u.parts {
+		if u.parts[i].host == host {
+			return &u.parts[i]
+		}
+	}
+	return nil
 }
 
 // siteParts are what a unit stood on when it was compiled.
@@ -66,13 +85,13 @@ func zoneNames(site *model.Site) string {
 
 // worker compiles units; it only reads.
 type worker struct {
-	registry *plugin.Registry
-	site     *model.Site
-	index    *model.Index
-	lock     *alloc.Lock
-	tree     *schema.Tree
-	zones    string
-	wants    func(host string) bool
+	designer
+	site  *model.Site
+	index *model.Index
+	lock  *alloc.Lock
+	tree  *schema.Tree
+	zones string
+	only  map[string]bool // see Compiler
 }
 
 // unit compiles id, or returns nil when no document declares it.
@@ -142,15 +161,27 @@ func (w *worker) design(u *unit) {
 	if u.hold != nil || u.net.State != model.Implemented {
 		return
 	}
-	draft := plugin.NewDraft(u.owner, u.net.Doc.Pos)
-	if w.topology(u, u.net, draft) {
-		w.services(u, u.net, draft)
-		u.take(draft, w.wants)
+	if draft := w.draft(u); draft != nil {
+		w.take(u, draft)
 	}
 }
 
+// designer lets plugins say what networks are made of.
+type designer struct{ registry *plugin.Registry }
+
+// draft is what the plugins ask for, nil where nobody designs the network. What
+// they refuse is reported in u.
+func (w designer) draft(u *unit) *plugin.Draft {
+	draft := plugin.NewDraft(u.owner, u.net.Doc.Pos)
+	if !w.topology(u, u.net, draft) {
+		return nil
+	}
+	w.services(u, u.net, draft)
+	return draft
+}
+
 // topology asks the one guru that handles n, and that of the public leg.
-func (w *worker) topology(u *unit, n *model.Network, draft *plugin.Draft) bool {
+func (w designer) topology(u *unit, n *model.Network, draft *plugin.Draft) bool {
 	var guru plugin.Guru
 	var why, accept []string
 	for _, g := range w.registry.Gurus {
@@ -181,7 +212,7 @@ func (w *worker) topology(u *unit, n *model.Network, draft *plugin.Draft) bool {
 	return true
 }
 
-func (w *worker) noGuru(u *unit, n *model.Network, accept, why []string) {
+func (w designer) noGuru(u *unit, n *model.Network, accept, why []string) {
 	d := u.diags.Errorf(n.Doc.At("spec.offering"), "no-guru", "no guru can design network %s", n.ID.Name).Offending(n.Spec.Offering)
 	if len(accept) > 1 {
 		d.Message = "several gurus can design network " + n.ID.Name + ": " + strings.Join(accept, ", ")
@@ -194,7 +225,7 @@ func (w *worker) noGuru(u *unit, n *model.Network, accept, why []string) {
 }
 
 // refuse reports what no plugin can do.
-func (w *worker) refuse(u *unit, n *model.Network, code, message string) {
+func (w designer) refuse(u *unit, n *model.Network, code, message string) {
 	u.diags.Errorf(n.Doc.At("spec.offering"), code, "%s", message).Offending(n.Spec.Offering)
 	u.held()
 }
@@ -202,11 +233,11 @@ func (w *worker) refuse(u *unit, n *model.Network, code, message string) {
 // held holds u because of its diagnostics.
 func (u *unit) held() {
 	u.hold = holdOf(u.owner, u.net, u.diags)
-	u.needs, u.domains, u.relays, u.fragments, u.marks = nil, nil, nil, nil, nil
+	u.needs, u.domains, u.relays, u.parts = nil, nil, nil, nil
 }
 
 // services asks the element of each provider in the offering.
-func (w *worker) services(u *unit, n *model.Network, draft *plugin.Draft) {
+func (w designer) services(u *unit, n *model.Network, draft *plugin.Draft) {
 	for _, name := range n.Offering.Providers() {
 		i := slices.IndexFunc(w.registry.Elements, func(e plugin.Element) bool { return e.Name() == name })
 		if i < 0 {
@@ -218,65 +249,53 @@ func (w *worker) services(u *unit, n *model.Network, draft *plugin.Draft) {
 }
 
 // take makes the draft the unit's.
-func (u *unit) take(draft *plugin.Draft, wants func(string) bool) {
+func (w *worker) take(u *unit, draft *plugin.Draft) {
 	u.diags = append(u.diags, draft.Diags...)
 	if u.diags.HasErrors() {
 		u.held()
 		return
 	}
 	u.needs, u.domains, u.relays = draft.Needs, draft.Domains, draft.Relays
-	u.fragments = make(map[string]*resource.Fragment, len(draft.Hosts))
+	u.parts = make([]part, 0, len(draft.Hosts))
 	for _, name := range slices.Sorted(maps.Keys(draft.Hosts)) {
-		var entries []resource.Entry
-		entries, u.marks = once(name, draft.Hosts[name], u.marks, &u.diags)
-		if wants(name) {
-			u.fragments[name] = resource.NewFragment(u.owner, entries)
+		entries := resource.Fold(draft.Hosts[name], claimTwice(&u.diags))
+		p := part{host: name}
+		switch {
+		case w.only == nil:
+			p.fragment = entries.Fragment(u.owner).Thin(func() []resource.Entry { return u.made.on(w.designer, u, name) })
+		case w.only[name]:
+			trim(entries.Entries())
+			p.fragment = entries.Fragment(u.owner)
+		default:
+			p.marks = entries.Marks()
 		}
+		if p.fragment != nil {
+			p.marks = p.fragment.Marks()
+		}
+		u.parts = append(u.parts, p)
 	}
 	if u.diags.HasErrors() {
 		u.held()
 	}
 }
 
-// once sorts the entries of a host by ID and appends their marks. Entries of an ID
-// that is there already are dropped, and those that say something else reported.
-func once(host string, entries []resource.Entry, marks []uint64, ds *schema.Diags) ([]resource.Entry, []uint64) {
-	type keyed struct {
-		id    resource.ID
-		entry resource.Entry
-	}
-	list := make([]keyed, len(entries))
-	for i, e := range entries {
-		list[i] = keyed{e.State.ID(), e}
-	}
-	slices.SortStableFunc(list, func(a, b keyed) int { return a.id.Compare(b.id) })
-	at := hostMark(host)
-	out := make([]resource.Entry, 0, len(list))
-	for i := range list {
-		k := &list[i]
-		if n := len(out); i > 0 && k.id == list[i-1].id {
-			if out[n-1].State.Fingerprint() != k.entry.State.Fingerprint() {
-				twoClaim(ds, k.id.String(), out[n-1], k.entry)
-			}
-			continue
-		}
-		k.entry.State = trimmed(k.entry.State)
-		out = append(out, k.entry)
-		marks = append(marks, at.of(string(k.id.Kind), k.id.Name))
-		for _, c := range resource.Claims(k.entry.State) {
-			marks = append(marks, at.of("claim", c))
+// trim gives back the room that growing lists left: these entries are kept long.
+func trim(entries []resource.Entry) {
+	for i := range entries {
+		if f, ok := entries[i].State.(resource.Flows); ok && cap(f.Rules) > len(f.Rules)+len(f.Rules)/8 {
+			f.Rules = slices.Clone(f.Rules)
+			entries[i].State = f
 		}
 	}
-	return out, marks
 }
 
-// trimmed gives back the room that growing lists left: fragments are kept long.
-func trimmed(st resource.State) resource.State {
-	if f, ok := st.(resource.Flows); ok && cap(f.Rules) > len(f.Rules)+len(f.Rules)/8 {
-		f.Rules = slices.Clone(f.Rules)
-		return f
+// claimTwice reports entries of one ID that say something else.
+func claimTwice(ds *schema.Diags) func(first, again resource.Entry) {
+	return func(first, again resource.Entry) {
+		if first.State.Fingerprint() != again.State.Fingerprint() {
+			twoClaim(ds, first.State.ID().String(), first, again)
+		}
 	}
-	return st
 }
 
 // twoClaim reports two resources that claim one thing, with both lines.

@@ -128,7 +128,7 @@ func TestSecondRound(t *testing.T) {
 func TestFailedStepWithoutConsequence(t *testing.T) {
 	w := newWorld(t)
 	w.files.hook = func(s *plan.Step) error { return errors.Join(w.kernel.do(s), errFault) }
-	r := w.reconcile(w.engine(), intent(resource.NewFragment(owner("a"), network("a", 1).Entries[:1])), Options{})
+	r := w.reconcile(w.engine(), intent(resource.NewFragment(owner("a"), network("a", 1).Entries()[:1])), Options{})
 	if !r.Converged() || len(r.Owners[0].Failures) != 0 {
 		t.Errorf("%+v", r.Owners)
 	}
@@ -138,7 +138,7 @@ func TestKindWithoutDriver(t *testing.T) {
 	w := newWorld(t)
 	set := resource.AddrSet{NS: "a", Name: "s", Family: 4}
 	f := network("a", 1)
-	f = resource.NewFragment(f.Owner, append(slices.Clone(f.Entries), resource.Entry{State: set, Owner: f.Owner}))
+	f = resource.NewFragment(f.Owner, append(slices.Clone(f.Entries()), resource.Entry{State: set, Owner: f.Owner}))
 	r := w.reconcile(w.engine(), intent(f), Options{})
 	if len(r.Owners[0].Failures) != 1 || r.Owners[0].Failures[0].ID != set.ID() {
 		t.Errorf("%+v", r.Owners)

@@ -16,7 +16,7 @@ func BenchmarkIdlePass(b *testing.B) {
 	var all []*resource.Fragment
 	for i := range 200 {
 		f := network(fmt.Sprintf("n%d", i), 1)
-		entries := f.Entries
+		entries := f.Entries()
 		for k := range 45 {
 			route := resource.Route{NS: fmt.Sprintf("n%d", i), Dst: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 1, byte(k), 0}), 24), Dev: "eth0"}
 			entries = append(entries, resource.Entry{State: route, Owner: f.Owner})

@@ -349,7 +349,7 @@ func TestPreparedHoldsAreNotVerified(t *testing.T) {
 func TestContradictoryIntent(t *testing.T) {
 	w := newWorld(t)
 	twice := network("a", 1)
-	other := resource.NewFragment(owner("b"), slices.Clone(twice.Entries))
+	other := resource.NewFragment(owner("b"), slices.Clone(twice.Entries()))
 	if _, err := w.engine().Reconcile(context.Background(), intent(twice, other), Options{}); err == nil {
 		t.Error("it is accepted")
 	}

@@ -33,7 +33,7 @@ func random(r *rand.Rand) *resource.Intent {
 		}
 		name := fmt.Sprintf("n%d", i)
 		f := network(name, r.Uint64N(3))
-		entries := f.Entries
+		entries := f.Entries()
 		add := func(st resource.State) { entries = append(entries, resource.Entry{State: st, Owner: f.Owner}) }
 		if r.IntN(2) == 0 {
 			add(resource.Port{Bridge: bridge.Name, Name: name + "-0", Link: &[]resource.ID{resource.LinkID(name, "eth0")}[0]})

@@ -84,6 +84,7 @@ func (e *Engine) Reconcile(ctx context.Context, desired *resource.Intent, o Opti
 		return nil, err
 	}
 	defer release()
+	desired = resource.Carry(e.Verified().Intent, desired)
 	w := &pass{Engine: e, asked: desired, desired: e.Prepare(desired), options: o}
 	w.set = w.desired.Set()
 	w.result = &Result{Revision: o.Revision, Began: e.settings.Now()}

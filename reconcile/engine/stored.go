@@ -80,6 +80,7 @@ func (e *Engine) keep(desired, prepared *resource.Intent, left *plan.Plan, o Opt
 	}
 	s := Stored{FormatVersion: resource.FormatVersion, Revision: o.Revision, Lock: o.Lock, Time: e.settings.Now()}
 	s.Intent = resource.NewIntent(desired.Host, fragments, append([]resource.Hold(nil), desired.Holds...))
+	s.Intent.Terms = desired.Terms
 	if !left.Converged() {
 		s.Revision, s.Lock = old.Revision, old.Lock
 	}

@@ -126,5 +126,5 @@ func BenchmarkBetween10kFragmentsOneChange(b *testing.B) {
 func BenchmarkBetween10kFragmentsOneRemoved(b *testing.B) {
 	in := routers(10000)
 	head := resource.NewIntent(hostName, slices.Delete(slices.Clone(in.Fragments), 5001, 5002), nil)
-	benchmarkBetween(b, in, head, len(in.Fragments[5001].Entries))
+	benchmarkBetween(b, in, head, in.Fragments[5001].Len())
 }

@@ -14,6 +14,9 @@ import (
 // claim, or needs in a circle.
 func Diff(desired *resource.Intent, observed *resource.Observed, opt Options) (*Plan, error) {
 	w := newWorld(desired.Holds, opt)
+	for _, t := range desired.Terms {
+		w.terms[t.Owner] = t
+	}
 	w.observed, w.before = observed, observed.Set
 	w.after = make(map[resource.ID]*resource.Entry, desired.Len())
 	for _, f := range desired.Fragments {
@@ -69,7 +72,7 @@ func (w *world) pair(base, head []*resource.Fragment) error {
 			continue
 		}
 		if c <= 0 {
-			for _, e := range base[0].Entries {
+			for _, e := range base[0].Entries() {
 				if _, ok := w.before[e.State.ID()]; !ok {
 					w.before[e.State.ID()] = e
 				}
@@ -91,7 +94,7 @@ func (w *world) differ() []resource.ID {
 	var out []resource.ID
 	for id, a := range w.after {
 		b, ok := w.before[id]
-		if !ok || differs(&b, a) {
+		if (!ok || differs(&b, a)) && !w.tolerated(id, a) {
 			out = append(out, id)
 		}
 	}
@@ -102,6 +105,17 @@ func (w *world) differ() []resource.ID {
 	}
 	slices.SortFunc(out, resource.ID.Compare)
 	return out
+}
+
+// tolerated reports whether a difference is drift that a document wants ignored:
+// what is desired of the resource is what was made last.
+func (w *world) tolerated(id resource.ID, after *resource.Entry) bool {
+	t, ok := w.terms[after.Owner]
+	if !ok || !t.Matches(id) {
+		return false
+	}
+	last := w.lastOf(id)
+	return last != nil && last.Owner == after.Owner && last.State.Fingerprint() == after.State.Fingerprint()
 }
 
 // differs compares states and owners. What the observer could not tell does
@@ -182,7 +196,7 @@ func (p *Plan) held(w *world) {
 	}
 	count := map[resource.Owner]int{}
 	for _, f := range w.same {
-		count[f.Owner] += len(f.Entries)
+		count[f.Owner] += f.Len()
 	}
 	for id, e := range w.before {
 		count[w.ownerOf(id, &e)]++

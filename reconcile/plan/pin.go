@@ -19,8 +19,8 @@ func (d *decision) pinLeft() {
 	}
 	for _, f := range d.same {
 		if why := d.leaveOwner(f.Owner); why != "" {
-			for i := range f.Entries {
-				d.pinAll(resource.Requires(f.Entries[i].State), fmt.Sprintf("%s stands on it, and %s", f.Entries[i].State.ID(), why))
+			for _, e := range f.Entries() {
+				d.pinAll(resource.Requires(e.State), fmt.Sprintf("%s stands on it, and %s", e.State.ID(), why))
 			}
 		}
 	}
@@ -56,8 +56,8 @@ func (d *decision) pinUnseen() {
 	}
 	if d.opt.Last != nil {
 		for _, f := range d.opt.Last.Fragments {
-			for i := range f.Entries {
-				pin(&f.Entries[i])
+			for _, e := range f.Entries() {
+				pin(&e)
 			}
 		}
 	}

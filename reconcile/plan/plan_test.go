@@ -300,7 +300,7 @@ func TestMovedLinesAreAnEmptyPlan(t *testing.T) {
 		from := world(newRand(seed, 22))
 		var fragments []*resource.Fragment
 		for _, f := range from.Fragments {
-			entries := slices.Clone(f.Entries)
+			entries := slices.Clone(f.Entries())
 			for i := range entries {
 				entries[i].Origin = []schema.Pos{{File: "moved.yaml", Line: i + 1}}
 			}

@@ -24,16 +24,19 @@ type world struct {
 	opt      Options
 
 	heldOwner map[resource.Owner]resource.Hold
+	terms     map[resource.Owner]resource.Term
 	target    map[resource.Owner]bool
 	cookies   map[string]resource.Owner // of held owners' flows
 
-	users map[resource.ID][]resource.ID // who requires it, on either side; built when asked
+	// users say who requires a thing, on either side, among what is not in same;
+	// built when asked. asked has the whole answers.
+	users, asked map[resource.ID][]resource.ID
 }
 
 func newWorld(holds []resource.Hold, opt Options) *world {
 	w := &world{
 		before: map[resource.ID]resource.Entry{}, after: map[resource.ID]*resource.Entry{}, holds: holds, opt: opt,
-		heldOwner: map[resource.Owner]resource.Hold{}, target: map[resource.Owner]bool{}, cookies: map[string]resource.Owner{},
+		heldOwner: map[resource.Owner]resource.Hold{}, terms: map[resource.Owner]resource.Term{}, target: map[resource.Owner]bool{}, cookies: map[string]resource.Owner{},
 	}
 	for _, h := range holds {
 		w.heldOwner[h.Owner] = h
@@ -47,8 +50,9 @@ func newWorld(holds []resource.Hold, opt Options) *world {
 
 // want adds a fragment to the desired side.
 func (w *world) want(f *resource.Fragment) error {
-	for i := range f.Entries {
-		e := &f.Entries[i]
+	entries := f.Entries()
+	for i := range entries {
+		e := &entries[i]
 		id := e.State.ID()
 		if d, ok := w.after[id]; ok {
 			return fmt.Errorf("%s is asked for twice: by %s%s and by %s%s", id, d.Owner, at(d), e.Owner, at(e))
@@ -108,9 +112,13 @@ func (w *world) find(id resource.ID) (before, after *resource.Entry) {
 		return before, after
 	}
 	for _, f := range w.same {
-		i, ok := slices.BinarySearchFunc(f.Entries, id, func(e resource.Entry, id resource.ID) int { return e.State.ID().Compare(id) })
+		if !f.Has(id) {
+			continue
+		}
+		entries := f.Entries()
+		i, ok := slices.BinarySearchFunc(entries, id, func(e resource.Entry, id resource.ID) int { return e.State.ID().Compare(id) })
 		if ok {
-			return &f.Entries[i], &f.Entries[i]
+			return &entries[i], &entries[i]
 		}
 	}
 	return nil, nil
@@ -121,8 +129,9 @@ func (w *world) lastOf(id resource.ID) *resource.Entry {
 	if w.last == nil && w.opt.Last != nil {
 		w.last = make(map[resource.ID]*resource.Entry, w.opt.Last.Len())
 		for _, f := range w.opt.Last.Fragments {
-			for i := range f.Entries {
-				w.last[f.Entries[i].State.ID()] = &f.Entries[i]
+			entries := f.Entries()
+			for i := range entries {
+				w.last[entries[i].State.ID()] = &entries[i]
 			}
 		}
 	}
@@ -168,30 +177,43 @@ func (w *world) parentsOf(id resource.ID, before, after *resource.Entry) []resou
 // usersOf lists who requires id, on either side, in a stable order.
 func (w *world) usersOf(id resource.ID) []resource.ID {
 	if w.users == nil {
-		w.users = make(map[resource.ID][]resource.ID, len(w.before))
-		for user, b := range w.before {
-			a := w.after[user]
-			w.use(user, w.wasRequired(user, &b, a))
-			if a != nil {
-				w.use(user, resource.Requires(a.State))
-			}
+		w.index()
+	}
+	if l, ok := w.asked[id]; ok {
+		return l
+	}
+	l := w.users[id]
+	for _, f := range w.same {
+		if !f.Needs(id) && !f.Has(id) {
+			continue
 		}
-		for user, a := range w.after {
-			if _, ok := w.before[user]; !ok {
-				w.use(user, resource.Requires(a.State))
-			}
-		}
-		for _, f := range w.same {
-			for i := range f.Entries {
-				w.use(f.Entries[i].State.ID(), resource.Requires(f.Entries[i].State))
+		for _, e := range f.Entries() {
+			if user := e.State.ID(); user != id && slices.Contains(resource.Requires(e.State), id) {
+				l = append(l, user)
 			}
 		}
 	}
-	l := w.users[id]
 	slices.SortFunc(l, resource.ID.Compare)
 	l = slices.Compact(l)
-	w.users[id] = l
+	w.asked[id] = l
 	return l
+}
+
+// index makes users.
+func (w *world) index() {
+	w.users, w.asked = make(map[resource.ID][]resource.ID, len(w.before)), map[resource.ID][]resource.ID{}
+	for user, b := range w.before {
+		a := w.after[user]
+		w.use(user, w.wasRequired(user, &b, a))
+		if a != nil {
+			w.use(user, resource.Requires(a.State))
+		}
+	}
+	for user, a := range w.after {
+		if _, ok := w.before[user]; !ok {
+			w.use(user, resource.Requires(a.State))
+		}
+	}
 }
 
 func (w *world) use(user resource.ID, required []resource.ID) {

@@ -239,8 +239,8 @@ func shuffled(r *rand.Rand, in *resource.Intent) *resource.Intent {
 	for _, i := range r.Perm(len(in.Fragments)) {
 		f := in.Fragments[i]
 		var entries []resource.Entry
-		for _, j := range r.Perm(len(f.Entries)) {
-			entries = append(entries, f.Entries[j])
+		for _, j := range r.Perm(f.Len()) {
+			entries = append(entries, f.Entries()[j])
 		}
 		fragments = append(fragments, resource.NewFragment(f.Owner, entries))
 	}

@@ -87,13 +87,17 @@ func (d *Draft) Ask(host string, st resource.State, origin ...schema.Pos) {
 	d.Hosts[host] = append(d.Hosts[host], resource.Entry{State: st, Owner: d.Owner, Origin: origin})
 }
 
+// flowRoom is how many rules an owner usually has on a host.
+const flowRoom = 32
+
 // Flow adds rules to the owner's flows on host; ports are the resources of weft
 // that the rules name.
 func (d *Draft) Flow(host string, ports []resource.ID, rules ...resource.Flow) {
 	i, ok := d.flows[host]
 	if !ok {
 		d.flows[host] = len(d.Hosts[host])
-		d.Ask(host, resource.Flows{Bridge: resource.IntegrationBridge, Owner: d.Owner, Rules: slices.Clip(rules), Ports: slices.Clone(ports)})
+		all := append(make([]resource.Flow, 0, max(flowRoom, len(rules))), rules...)
+		d.Ask(host, resource.Flows{Bridge: resource.IntegrationBridge, Owner: d.Owner, Rules: all, Ports: slices.Clone(ports)})
 		return
 	}
 	e := &d.Hosts[host][i]

@@ -43,7 +43,7 @@ func Routers(frags []*resource.Fragment) []*Router {
 	}
 	var names []string
 	for _, f := range frags {
-		for _, e := range f.Entries {
+		for _, e := range f.Entries() {
 			switch s := e.State.(type) {
 			case resource.Chain:
 				at(s.NS).chains[s.Table+"/"+s.Name] = &s

@@ -163,8 +163,9 @@ type fragmentIn struct {
 }
 
 func (f *Fragment) out() fragmentOut {
-	w := fragmentOut{Owner: f.Owner, Entries: make([]entryOut, len(f.Entries))}
-	for i, e := range f.Entries {
+	entries := f.Entries()
+	w := fragmentOut{Owner: f.Owner, Entries: make([]entryOut, len(entries))}
+	for i, e := range entries {
 		w.Entries[i] = e.out(f.Owner)
 	}
 	return w
@@ -209,12 +210,13 @@ type intentJSON[F any] struct {
 	Host          string `json:"host"`
 	Frozen        string `json:"frozen,omitempty"`
 	Holds         []Hold `json:"holds,omitempty"`
+	Terms         []Term `json:"terms,omitempty"`
 	Fragments     []F    `json:"fragments"`
 }
 
 // MarshalJSON implements json.Marshaler.
 func (in *Intent) MarshalJSON() ([]byte, error) {
-	w := intentJSON[fragmentOut]{FormatVersion: FormatVersion, Host: in.Host, Frozen: in.Frozen, Holds: in.Holds}
+	w := intentJSON[fragmentOut]{FormatVersion: FormatVersion, Host: in.Host, Frozen: in.Frozen, Holds: in.Holds, Terms: in.Terms}
 	w.Fragments = make([]fragmentOut, len(in.Fragments))
 	for i, f := range in.Fragments {
 		w.Fragments[i] = f.out()
@@ -240,7 +242,7 @@ func (in *Intent) UnmarshalJSON(b []byte) error {
 		fragments[i] = f
 	}
 	*in = *NewIntent(w.Host, fragments, w.Holds)
-	in.Frozen = w.Frozen
+	in.Frozen, in.Terms = w.Frozen, w.Terms
 	return nil
 }
 

@@ -4,19 +4,29 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"strings"
+	"sync"
 
 	"github.com/cespare/xxhash/v2"
 )
 
 // hash builds fingerprints: every value is written with its length, so that
-// neighbours cannot be confused.
-type hash struct{ d *xxhash.Digest }
+// neighbours cannot be confused. The sum ends it.
+type hash struct{ text *[]byte }
 
-func newHash(kind string) hash { return hash{xxhash.New()}.str(kind) }
+// texts are those of hashes that ended; one stays small.
+var texts = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxText = 64 << 10
+
+func newHash(kind string) hash {
+	h := hash{texts.Get().(*[]byte)}
+	*h.text = (*h.text)[:0]
+	return h.str(kind)
+}
 
 func (h hash) str(s string) hash {
-	h.num(uint64(len(s)))
-	_, _ = h.d.WriteString(s)
+	b := binary.LittleEndian.AppendUint64(*h.text, uint64(len(s)))
+	*h.text = append(b, s...)
 	return h
 }
 
@@ -29,9 +39,7 @@ func (h hash) strs(l []string) hash {
 }
 
 func (h hash) num(n uint64) hash {
-	var b [8]byte
-	binary.LittleEndian.PutUint64(b[:], n)
-	_, _ = h.d.Write(b[:])
+	*h.text = binary.LittleEndian.AppendUint64(*h.text, n)
 	return h
 }
 
@@ -42,7 +50,13 @@ func (h hash) flag(b bool) hash {
 	return h.num(0)
 }
 
-func (h hash) sum() uint64 { return h.d.Sum64() }
+func (h hash) sum() uint64 {
+	n := xxhash.Sum64(*h.text)
+	if cap(*h.text) <= maxText {
+		texts.Put(h.text)
+	}
+	return n
+}
 
 // Digest hashes texts into one number, the same in every process.
 func Digest(parts ...string) uint64 { return newHash("digest").strs(parts).sum() }

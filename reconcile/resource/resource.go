@@ -8,8 +8,8 @@
 package resource
 
 import (
-	"cmp"
 	"slices"
+	"strings"
 
 	"weft.dev/schema"
 )
@@ -45,10 +45,10 @@ func (id ID) String() string { return string(id.Kind) + " " + id.Name }
 
 // Compare orders by kind, then name.
 func (id ID) Compare(o ID) int {
-	if c := cmp.Compare(id.Kind, o.Kind); c != 0 {
-		return c
+	if id.Kind != o.Kind {
+		return strings.Compare(string(id.Kind), string(o.Kind))
 	}
-	return cmp.Compare(id.Name, o.Name)
+	return strings.Compare(id.Name, o.Name)
 }
 
 // A State is the whole value of one resource, desired or observed. Values are

@@ -6,39 +6,6 @@ import (
 	"slices"
 )
 
-// A Fragment is what one owner asks of one host: entries sorted by ID, and a
-// fingerprint over them. Fragments are immutable and shared between intents;
-// equal pointers or fingerprints mean equal content.
-type Fragment struct {
-	Owner   Owner
-	Entries []Entry
-	Print   uint64
-}
-
-// NewFragment sorts entries (it takes the slice) and fingerprints them. It
-// panics when two entries share an ID: the compiler reports that before.
-func NewFragment(owner Owner, entries []Entry) *Fragment {
-	// IDs are made once: most of them are put together from parts.
-	type keyed struct {
-		id    ID
-		entry Entry
-	}
-	list := make([]keyed, len(entries))
-	for i, e := range entries {
-		list[i] = keyed{e.State.ID(), e}
-	}
-	slices.SortFunc(list, func(a, b keyed) int { return a.id.Compare(b.id) })
-	h := newHash("fragment").str(string(owner))
-	for i, k := range list {
-		if i > 0 && list[i-1].id == k.id {
-			panic("two entries of one fragment have the ID " + k.id.String())
-		}
-		h.str(string(k.id.Kind)).str(k.id.Name).num(k.entry.State.Fingerprint())
-		entries[i] = k.entry
-	}
-	return &Fragment{Owner: owner, Entries: entries, Print: h.sum()}
-}
-
 // A Hold is an owner of which nothing is made, changed or removed.
 type Hold struct {
 	Owner Owner `json:"owner"`
@@ -63,6 +30,8 @@ type Intent struct {
 	Host      string
 	Fragments []*Fragment
 	Holds     []Hold
+	// Terms say how owners are treated, by owner; most have none.
+	Terms []Term
 	// Frozen, when not empty, is why nothing at all may change on this host.
 	Frozen string
 }
@@ -96,7 +65,7 @@ func (in *Intent) Fragment(owner Owner) *Fragment {
 func (in *Intent) Len() int {
 	n := 0
 	for _, f := range in.Fragments {
-		n += len(f.Entries)
+		n += f.Len()
 	}
 	return n
 }
@@ -110,6 +79,9 @@ func (in *Intent) Fingerprint() uint64 {
 	for _, x := range in.Holds {
 		h = h.str(string(x.Owner)).str(x.Cause).str(x.Reason)
 	}
+	for _, t := range in.Terms {
+		h.str(string(t.Owner)).flag(t.Keep).str(t.IgnoreDrift)
+	}
 	return h.sum()
 }
 
@@ -120,7 +92,7 @@ type Set map[ID]Entry
 func (in *Intent) Set() Set {
 	s := make(Set, in.Len())
 	for _, f := range in.Fragments {
-		for _, e := range f.Entries {
+		for _, e := range f.Entries() {
 			s[e.State.ID()] = e
 		}
 	}

@@ -112,14 +112,14 @@ func (d *Driver) Digest(in *resource.Intent) *resource.Intent {
 	}
 	fragments = slices.DeleteFunc(fragments, func(f *resource.Fragment) bool { return f == nil })
 	out := resource.NewIntent(in.Host, fragments, holds)
-	out.Frozen = in.Frozen
+	out.Frozen, out.Terms = in.Frozen, in.Terms
 	return out
 }
 
 func (d *Driver) digest(f *resource.Fragment) (*resource.Fragment, error) {
 	contents := map[resource.ID]uint64{}
 	var entries []resource.Entry
-	for i, e := range f.Entries {
+	for i, e := range f.Entries() {
 		file, ok := e.State.(resource.File)
 		if !ok || !hasSecret(file.Parts) {
 			continue
@@ -129,7 +129,7 @@ func (d *Driver) digest(f *resource.Fragment) (*resource.Fragment, error) {
 			return nil, err
 		}
 		if entries == nil {
-			entries = slices.Clone(f.Entries)
+			entries = slices.Clone(f.Entries())
 		}
 		file.Parts = parts
 		entries[i].State = file

@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -84,36 +82,17 @@ func send(x *lan, conn net.PacketConn, p packet) {
 // an address.
 func (x *lan) client() net.PacketConn {
 	x.t.Helper()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	home, err := netns.Get()
-	if err != nil {
-		x.t.Fatal(err)
-	}
-	defer func() { _ = home.Close() }()
-	guests, err := netns.GetFromName(x.guests)
-	if err != nil {
-		x.t.Fatal(err)
-	}
-	defer func() { _ = guests.Close() }()
-	if err := netns.Set(guests); err != nil {
-		x.t.Fatal(err)
-	}
-	defer func() {
-		if err := netns.Set(home); err != nil {
-			panic("a thread is lost in another namespace: " + err.Error())
-		}
-	}()
 	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		if e := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), "eth0") }); e != nil {
 			return e
 		}
 		return err
 	}}
-	conn, err := cfg.ListenPacket(x.t.Context(), "udp4", "0.0.0.0:68")
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	var conn net.PacketConn
+	within(x.t, x.guests, func() (err error) {
+		conn, err = cfg.ListenPacket(x.t.Context(), "udp4", "0.0.0.0:68")
+		return err
+	})
 	return conn
 }
 

@@ -21,12 +21,13 @@ const (
 	minLease = 120
 )
 
-// dnsmasq asks for the DHCP and DNS service. Names are read again at SIGHUP. So
-// would be the guests' addresses, but what dnsmasq has leased it remembers: an
-// address that moved to another MAC would be refused while the old lease runs,
-// which may be for ever. After a restart it knows no lease but what the file
-// says, so nothing is lost. Stopped machines stay in that file: starting one is
-// no change.
+// dnsmasq asks for the DHCP and DNS service. Names are read again at SIGHUP. The
+// guests' addresses are part of the configuration, so that a change of one is a
+// restart: dnsmasq remembers what it leased, and refuses to give an address that
+// moved to another MAC while the old lease runs, which may be for ever. After a
+// restart it knows no lease but what it is told here, so nothing is lost. (A
+// dhcp-hostsfile would be read at SIGHUP, which crashes dnsmasq 2.86 to 2.90 once a
+// machine whose line sets a tag has a lease.)
 func (r *router) dnsmasq() {
 	dhcp, dns := provides(r.services.Dhcp), provides(r.services.Dns)
 	if !dhcp && !dns {
@@ -39,23 +40,17 @@ func (r *router) dnsmasq() {
 	}
 	dir := "routers/" + r.r.NS
 	conf := r.file(dir+"/dnsmasq.conf", r.conf(dhcp, dns))
-	config := "--conf-file={run}/" + conf.Path
+	option := "--conf-file={run}/" + conf.Path
 	p := resource.Process{
-		Name: r.r.NS + "/dnsmasq", NS: r.r.NS, Argv: []string{"dnsmasq", mode, config},
-		Start: conf.Content(), Reload: "HUP", Test: []string{"dnsmasq", "--test", config},
+		Name: r.r.NS + "/dnsmasq", NS: r.r.NS, Argv: []string{"dnsmasq", mode, option},
+		Start: conf.Content(), Test: []string{"dnsmasq", "--test", option},
 		After: []resource.ID{conf.ID(), resource.LinkID(r.r.NS, model.GuestLink), resource.AddrID(r.r.NS, model.GuestLink, r.guest())},
 	}
 	if dns {
 		hosts := r.file(dir+"/hosts", r.hosts())
 		p.Argv = append(p.Argv, "--addn-hosts={run}/"+hosts.Path)
-		p.Load = hosts.Content()
+		p.Load, p.Reload = hosts.Content(), "HUP"
 		p.After = append(p.After, hosts.ID())
-	}
-	if dhcp {
-		leases := r.file(dir+"/dhcp-hosts", r.leases())
-		p.Argv = append(p.Argv, "--dhcp-hostsfile={run}/"+leases.Path)
-		p.Start = resource.Digest(fmt.Sprint(p.Start, leases.Content()))
-		p.After = append(p.After, leases.ID())
 	}
 	r.ask(p)
 }
@@ -112,7 +107,7 @@ func (r *router) dhcpConf(c *config, dns bool) {
 	c.line("dhcp-ignore=tag:!known")
 	c.line("dhcp-ignore-clid") // a guest is its MAC; clones share what else they say
 	c.line("dhcp-lease-max=%d", 1<<20)
-	c.line("leasefile-ro") // every lease is in dhcp-hosts
+	c.line("leasefile-ro") // every lease is below
 	c.line("no-ping")
 	c.line("dhcp-option=option:mtu,%d", r.n.MTU)
 	c.line("dhcp-option=option:router,%s", r.n.Gateway)
@@ -126,6 +121,7 @@ func (r *router) dhcpConf(c *config, dns bool) {
 		c.line("dhcp-option=tag:extra,option:%s", o)
 	}
 	r.routesConf(c)
+	r.leases(c)
 }
 
 // routesConf hands out the network's routes, as far as an option holds them: the
@@ -170,18 +166,17 @@ func (r *router) hosts() string {
 	return c.String()
 }
 
-// leases is the dhcp-hostsfile. The dot after a name keeps dnsmasq from taking
-// "ignore", "infinite" or "2h" for a word of its own.
-func (r *router) leases() string {
-	var c config
+// leases says who gets which address. Stopped machines are among them: to start
+// one is no change. The dot after a name keeps dnsmasq from taking "ignore",
+// "infinite" or "2h" for a word of its own.
+func (r *router) leases(c *config) {
 	for _, nic := range r.n.NICs {
 		tag := ""
 		if !nic.Default {
 			tag = ",set:extra"
 		}
-		c.line("%s%s,%s,%s.", nic.MAC, tag, nic.IP, nic.Hostname)
+		c.line("dhcp-host=%s%s,%s,%s", nic.MAC, tag, nic.IP, nic.Hostname)
 	}
-	return c.String()
 }
 
 // config collects lines. Values come from typed fields and validated names;

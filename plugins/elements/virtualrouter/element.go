@@ -32,6 +32,12 @@ func (Element) Implement(n *model.Network, out *plugin.Draft) {
 	if n.Router == nil {
 		return
 	}
+	for _, x := range n.Spec.Routes {
+		if !x.CIDR.Addr().Is4() {
+			out.Diags.Errorf(n.Doc.PosOf(x.At), "wrong-family", "the route to %s is of IPv6, which routers do not have yet", x.CIDR)
+			return
+		}
+	}
 	r := router{n: n, r: n.Router, out: out, services: n.Offering.Spec.Services}
 	r.namespace()
 	r.chains()
@@ -126,8 +132,8 @@ func (r *router) addresses() []address {
 // takes the greater of "all" and the link's rp_filter, and either of both for
 // send_redirects, so both are set. Without promote_secondaries the address that
 // happened to come first would take all others of its subnet along when it goes.
-// Nothing inside is believed that comes from the public side: there is one such
-// leg, so the way back to whoever is outside leads through it.
+// From outside nobody may pretend to be inside (strict rp_filter): there is one
+// public leg, so the way back to everybody else leads through it.
 func (r *router) sysctls() {
 	ns := r.r.NS
 	set := func(key, value string, link *resource.ID) {

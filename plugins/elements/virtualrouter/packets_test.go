@@ -2,31 +2,11 @@ package virtualrouter
 
 import (
 	"net/netip"
-	"os"
-	"strings"
 	"testing"
 
-	"golang.org/x/tools/txtar"
-
+	"weft.dev/plugins/plugintest"
 	"weft.dev/reconcile/reach"
-	"weft.dev/reconcile/resource"
 )
-
-// intentOf compiles the tree of one case, with one text replaced by another where
-// they are given, and returns what its only host should have.
-func intentOf(t testing.TB, name string, replace ...string) *resource.Intent {
-	t.Helper()
-	text, err := os.ReadFile("testdata/" + name + ".txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := txtar.Parse([]byte(strings.NewReplacer(replace...).Replace(string(text))))
-	res, ds := compileFiles(t, a.Files[:len(a.Files)-1])
-	if ds.HasErrors() {
-		t.Fatal(ds[0].String())
-	}
-	return res.Intent(res.Hosts()[0])
-}
 
 // TestPackets sends the first packets of connections through the rules: nothing
 // is more open than a document says, whatever the wire brings.
@@ -93,7 +73,7 @@ func TestPackets(t *testing.T) {
 		{"what is behind a route leaves", "routes", guest, "172.16.3.4", "198.51.100.7", "tcp", 443, "198.51.100.7:443"},
 		{"a router that is no gateway forwards nothing", "service-only", guest, "10.1.1.11", "198.51.100.7", "tcp", 443, ""},
 	} {
-		rs := reach.Routers(intentOf(t, x.network).Fragments)
+		rs := reach.Routers(plugintest.Intent(t, registry, x.network).Fragments)
 		if len(rs) != 1 {
 			t.Fatalf("%s has %d routers", x.network, len(rs))
 		}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"weft.dev/plugins/plugintest"
 	"weft.dev/reconcile/resource"
 )
 
@@ -52,7 +53,7 @@ func newLAN(t *testing.T, in *resource.Intent, network string) *lan {
 		run(t, "ip", "-n", ns, "link", "set", "lo", "up")
 	}
 	set := resource.Set{}
-	for _, e := range in.Fragment(resource.Owner("network/acme/" + network)).Entries {
+	for _, e := range in.Fragment(resource.Owner("network/acme/" + network)).Entries() {
 		set.Put(e)
 	}
 	for _, id := range set.IDs() {
@@ -98,16 +99,16 @@ func (x *lan) start() *os.Process {
 	}
 	x.log = make(chan string, 1000)
 	done := make(chan struct{})
-	go func() { //dbg
+	go func() {
 		defer close(done)
 		lines(out, x.log)
-		println(fmt.Sprint(cmd.Wait()))
+		_ = cmd.Wait()
 	}()
 	x.t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		<-done
 	})
-	x.await("dhcp-hosts")
+	x.await("read ")
 	return cmd.Process
 }
 
@@ -164,7 +165,7 @@ func (x *lan) dig(words ...string) string {
 
 func TestDnsmasqServes(t *testing.T) {
 	dnsmasq(t)
-	x := newLAN(t, intentOf(t, "serve"), "web")
+	x := newLAN(t, plugintest.Intent(t, registry, "serve"), "web")
 	daemon := x.start()
 	t.Run("leases", x.leases)
 	run(t, "ip", "-n", x.guests, "addr", "add", "10.1.1.11/24", "dev", "eth0")
@@ -278,13 +279,13 @@ func (x *lan) leases(t *testing.T) {
 // never gave it back.
 func TestAddressMovesOn(t *testing.T) {
 	dnsmasq(t)
-	x := newLAN(t, intentOf(t, "serve"), "web")
+	x := newLAN(t, plugintest.Intent(t, registry, "serve"), "web")
 	daemon := x.start()
 	if got := x.lease("02:00:00:00:00:11", nil); got.ip != "10.1.1.11" {
 		t.Fatalf("%+v", got)
 	}
 	before := x.proc
-	in := intentOf(t, "serve", "02:00:00:00:00:11", "02:00:00:00:00:77")
+	in := plugintest.Intent(t, registry, "serve", "02:00:00:00:00:11", "02:00:00:00:00:77")
 	x.proc, _ = in.Set()[before.ID()].State.(resource.Process)
 	write(t, in.Set(), x.dir)
 	// As the process driver does: a restart for another Start, a reload for
@@ -293,7 +294,7 @@ func TestAddressMovesOn(t *testing.T) {
 		if err := daemon.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		x.await("dhcp-hosts")
+		x.await("read ")
 	} else {
 		_ = daemon.Kill()
 		for range x.log { // until it has ended

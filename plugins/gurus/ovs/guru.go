@@ -8,6 +8,7 @@ package ovs
 
 import (
 	"net/netip"
+	"regexp"
 	"slices"
 
 	"weft.dev/reconcile/model"
@@ -116,6 +117,7 @@ func (d *draft) guests() {
 		}
 		sym := resource.NICSym(nic.ID, nic.MAC.String())
 		if nic.Interface != "" {
+			d.free(nic)
 			p := resource.Port{
 				Bridge: resource.IntegrationBridge, Name: nic.Interface,
 				IfaceID: nic.ID, MAC: nic.MAC.String(),
@@ -126,6 +128,31 @@ func (d *draft) guests() {
 		}
 		d.ports = append(d.ports, sym)
 		d.out.Flow(d.host.Name, nil, d.guest(nic, sym)...)
+	}
+}
+
+// own are the names that weft gives to what it makes on the host's side: router
+// links, patches and tunnels.
+var own = regexp.MustCompile(`^w[gpilt]-`)
+
+// free reports an interface name that would plug what the host itself, or another
+// network, is made of.
+func (d *draft) free(nic *model.NIC) {
+	what := ""
+	for _, b := range d.host.Spec.Bridges {
+		switch {
+		case b.Name == nic.Interface:
+			what = "is a bridge of host " + d.host.Name
+		case slices.Contains(b.Uplinks, nic.Interface):
+			what = "is an uplink of host " + d.host.Name
+		}
+	}
+	if own.MatchString(nic.Interface) {
+		what = "begins like what weft makes itself"
+	}
+	if what != "" {
+		d.out.Diags.Errorf(nic.Pos, "interface-taken", "the interface %s of NIC %s %s", nic.Interface, nic.ID, what).
+			Offending(nic.Interface).Hintf("choose another name, such as tap-%s", nic.VM.Meta.Name)
 	}
 }
 

@@ -1,6 +1,7 @@
 package ovs
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -25,6 +26,7 @@ func (Switch) DesignHost(h *model.Host, needs *plugin.Needs, out *plugin.Draft) 
 	out.Ask(h.Name, resource.Bridge{
 		Name: resource.IntegrationBridge, Datapath: datapath(h), FailMode: "secure",
 	})
+	d.fabrics(needs)
 	rules := pipeline.Host()
 	for i := range h.Spec.Bridges {
 		d.bridge(&h.Spec.Bridges[i], needs)
@@ -36,6 +38,26 @@ func (Switch) DesignHost(h *model.Host, needs *plugin.Needs, out *plugin.Draft) 
 		rules = append(rules, d.tunnel(t))
 	}
 	out.Flow(h.Name, d.made, append(rules, d.segments(needs.Segments)...)...)
+}
+
+// fabrics reports wires or encapsulations that share a number by accident: their
+// networks would hear each other.
+func (d *hostDraft) fabrics(needs *plugin.Needs) {
+	seen := map[uint32]string{}
+	see := func(s plugin.Segment, what string) {
+		f := pipeline.Fabric(s)
+		if other, ok := seen[f]; ok && other != what {
+			d.out.Diags.Errorf(d.host.Doc.Pos, "fabric-clash", "%s and %s of host %s have the same number in the switch", other, what, d.host.Name).
+				Hintf("rename a label, or use another UDP port")
+		}
+		seen[f] = what
+	}
+	for _, l := range needs.Labels {
+		see(plugin.Segment{Scheme: schema.SchemeVLAN, Label: l, Zone: d.host.Zone}, "label "+l)
+	}
+	for _, t := range needs.Tunnels {
+		see(plugin.Segment{Scheme: t.Type, Port: t.DstPort}, fmt.Sprintf("%s on port %d", t.Type, t.DstPort))
+	}
 }
 
 // datapath is what h's bridges are made with.

@@ -32,10 +32,9 @@ func (Guru) Design(n *model.Network, out *plugin.Draft) {
 	r := n.Router
 	seg := SegmentOf(n.Zone, r.Range)
 	link := resource.LinkID(r.NS, model.PublicLink)
-	port := resource.Port{
-		Bridge: resource.IntegrationBridge, Name: r.PublicPort,
-		Link: &link, Guards: plugin.RouterGuards(r.NS),
-	}
+	// What filters at the public addresses has to stand before the wire does.
+	guards := append(plugin.RouterGuards(r.NS), resource.ChainID(r.NS, 4, "mangle", "PREROUTING"))
+	port := resource.Port{Bridge: resource.IntegrationBridge, Name: r.PublicPort, Link: &link, Guards: guards}
 	sym := resource.PortSym(r.PublicPort)
 	patch := resource.ID{Kind: resource.KindPort, Name: pipeline.PatchName(seg.Label)}
 	out.Ask(r.Host.Name, port)

@@ -105,7 +105,7 @@ func live(t *testing.T, opt plan.Options) *plan.Plan {
 			entry(web, resource.NS{Name: "taken", Owner: web}, from("networks/web.yaml", 4))))
 	seen := resource.NewObserved()
 	for _, f := range desired.Fragments {
-		for _, e := range f.Entries {
+		for _, e := range f.Entries() {
 			e.Origin = nil
 			seen.Set.Put(e)
 		}

@@ -89,6 +89,9 @@ func flow(table uint8, priority uint16, match []resource.Cond, do ...resource.Ac
 
 type conds = []resource.Cond
 
+// toLearn is what most rules do with a frame that may pass: states share it.
+var toLearn = []resource.Act{goTo(TableLearn)}
+
 // Port returns the rules of a trusted local port of segment s, such as a
 // router's: classification and delivery, no port security.
 func Port(s plugin.Segment, sym string) []resource.Flow {
@@ -110,22 +113,22 @@ func attach(s plugin.Segment, sym string) []resource.Flow {
 func Guest(s plugin.Segment, sym string, mac schema.MAC, ips []netip.Addr) []resource.Flow {
 	m := resource.MACValue(mac)
 	own := func(more ...resource.Cond) conds {
-		return append(conds{inPort(sym), is(resource.FieldEthSrc, m)}, more...)
+		return append(append(make(conds, 0, 2+len(more)), inPort(sym), is(resource.FieldEthSrc, m)), more...)
 	}
 	ip, arp := is(resource.FieldEthType, typeIPv4), is(resource.FieldEthType, typeARP)
 	udp, sha := is(resource.FieldIPProto, protoUDP), is(resource.FieldARPSHA, m)
-	out := append(attach(s, sym),
+	out := append(append(make([]resource.Flow, 0, 5+2*len(ips)), attach(s, sym)...),
 		flow(TableSecurity, 300, own(ip, udp, is(resource.FieldTPSrc, 67))),
-		flow(TableSecurity, 200, own(ip, is(resource.FieldIPSrc, 0), udp, is(resource.FieldTPSrc, 68), is(resource.FieldTPDst, 67)), goTo(TableLearn)),
-		flow(TableSecurity, 200, own(arp, sha, is(resource.FieldARPSPA, 0)), goTo(TableLearn)))
+		flow(TableSecurity, 200, own(ip, is(resource.FieldIPSrc, 0), udp, is(resource.FieldTPSrc, 68), is(resource.FieldTPDst, 67)), toLearn...),
+		flow(TableSecurity, 200, own(arp, sha, is(resource.FieldARPSPA, 0)), toLearn...))
 	for _, a := range ips {
 		if !a.Is4() {
 			continue
 		}
 		v := addr4(a)
 		out = append(out,
-			flow(TableSecurity, 100, own(ip, is(resource.FieldIPSrc, v)), goTo(TableLearn)),
-			flow(TableSecurity, 100, own(arp, sha, is(resource.FieldARPSPA, v)), goTo(TableLearn)))
+			flow(TableSecurity, 100, own(ip, is(resource.FieldIPSrc, v)), toLearn...),
+			flow(TableSecurity, 100, own(arp, sha, is(resource.FieldARPSPA, v)), toLearn...))
 	}
 	return out
 }
@@ -140,11 +143,11 @@ func addr4(a netip.Addr) uint64 {
 // ports only, to the tunnels (symbols) or the wire.
 func Segment(s plugin.Segment, ports, tunnels []string) []resource.Flow {
 	id := is(resource.FieldMetadata, Identity(s))
-	var local []resource.Act
+	local := make([]resource.Act, 0, len(ports))
 	for _, p := range ports {
 		local = append(local, resource.Act{Op: resource.OpDeliver, Sym: p, Table: TableDeliver})
 	}
-	all := append([]resource.Act(nil), local...)
+	all := append(make([]resource.Act, 0, len(ports)+len(tunnels)+3), local...)
 	switch {
 	case s.Label == "":
 		all = append(all, resource.Act{Op: resource.OpTunFromMeta})

@@ -1,0 +1,97 @@
+package ovs
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"weft.dev/plugins/plugintest"
+	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/plugin"
+	"weft.dev/reconcile/resource"
+	"weft.dev/schema"
+)
+
+// onWire is a guru of public legs that only says which broadcast domain they
+// share.
+type onWire struct{ plugintest.Silent }
+
+func (onWire) Design(n *model.Network, out *plugin.Draft) {
+	r := n.Router
+	need := out.Need(r.Host.Name)
+	need.Labels = append(need.Labels, r.Range.Physical.Public)
+	need.Segments = append(need.Segments, plugin.SegmentNeed{
+		Segment: plugin.Segment{Scheme: schema.SchemeVLAN, VNet: r.Range.Spec.VLAN.ID, Label: r.Range.Physical.Public, Zone: n.Zone.Name},
+		Port:    resource.PortSym(r.PublicPort), MAC: r.PublicMAC,
+	})
+}
+
+var registry = plugin.Registry{
+	Gurus: []plugin.Guru{Guru{}}, Public: onWire{}, Elements: []plugin.Element{plugintest.Silent{}},
+	Switches: []plugin.Switch{Switch{}},
+}
+
+func TestCases(t *testing.T) { plugintest.Cases(t, registry, nil) }
+
+// TestNames: whatever a person writes and nobody refuses, what the switch is
+// given are names and numbers that it takes, and as many rows as with the usual
+// values.
+func TestNames(t *testing.T) {
+	name := regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$`)
+	iface := regexp.MustCompile(`^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}/[a-z0-9-]{1,63}$`)
+	must := []string{"account", "network", "vm", "nic", "interface", "label", "public-label", "uplink", "host"}
+	plugintest.Hostile(t, registry, "testdata/hostile.yaml", must, func(field, value string, usual, got *resource.Intent) {
+		if a, b := usual.Len(), got.Len(); a != b {
+			t.Errorf("%s = %q makes %d resources of %d", field, value, b, a)
+		}
+		for id, e := range got.Set() {
+			var names []string
+			switch st := e.State.(type) {
+			case resource.Bridge:
+				names = append(names, st.Name)
+			case resource.Port:
+				names = append(names, st.Name, st.Bridge)
+				if st.Type == "patch" {
+					names = append(names, st.Peer)
+				}
+				if st.IfaceID != "" && !iface.MatchString(st.IfaceID) {
+					t.Errorf("%s = %q: the interface id %q", field, value, st.IfaceID)
+				}
+			case resource.Tunnel:
+				names = append(names, st.Name, st.Bridge)
+			case resource.Link:
+				names = append(names, st.Name)
+			}
+			for _, n := range names {
+				if !name.MatchString(n) {
+					t.Errorf("%s = %q: %s has the name %q", field, value, id, n)
+				}
+			}
+		}
+	})
+}
+
+func TestCanHandle(t *testing.T) {
+	network := func(change func(*model.Network)) *model.Network {
+		n := &model.Network{
+			Physical: &model.PhysicalNetwork{Name: "fabric", Spec: &schema.PhysicalNetwork{VSwitch: "OpenVSwitch"}},
+			Offering: &model.Offering{Spec: &schema.NetworkOffering{GuestType: "Isolated"}},
+			Scheme:   schema.SchemeVXLAN,
+			Hosts:    []*model.Host{{Name: "kvm1"}},
+		}
+		change(n)
+		return n
+	}
+	for why, change := range map[string]func(*model.Network){
+		"": func(*model.Network) {},
+		"physical network fabric has vswitch LinuxBridge": func(n *model.Network) { n.Physical.Spec.VSwitch = "LinuxBridge" },
+		"guest type is Shared":                            func(n *model.Network) { n.Offering.Spec.GuestType = "Shared" },
+		"it knows no broadcast domain lswitch":            func(n *model.Network) { n.Scheme = schema.SchemeLSwitch },
+		"the switch of host kvm1 has no STT":              func(n *model.Network) { n.Scheme = schema.SchemeSTT },
+	} {
+		got := Guru{}.CanHandle(network(change))
+		if (got == "") != (why == "") || !strings.HasPrefix(got, why) {
+			t.Errorf("%q, want %q", got, why)
+		}
+	}
+}
