@@ -85,7 +85,7 @@ func TestPairs(t *testing.T) {
 }
 
 func TestMetadata(t *testing.T) {
-	d := parseOne(t, "kind: Account\nmetadata:\n  name: a\n  labels: {rack: a, example.org/x: \"1\"}\n  annotations:\n"+
+	d := parseOne(t, "kind: Network\nspec: {offering: o}\nmetadata:\n  name: a\n  account: x\n  labels: {rack: a, example.org/x: \"1\"}\n  annotations:\n"+
 		"    weft.dev/suspend: \"true\"\n    weft.dev/prune: disabled\n    weft.dev/ignore-drift: \"ovs.port/*\"\n    weft.dev/formerly: b\n")
 	m := &d.Meta
 	if !m.Suspended() || !m.PruneDisabled() || m.IgnoreDrift() != "ovs.port/*" || m.Formerly() != "b" {

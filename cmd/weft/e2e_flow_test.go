@@ -82,7 +82,11 @@ func (c *cloud) listen(node, link string) *ear {
 	c.Helper()
 	e := &ear{c: c, name: node + " " + link}
 	ctx, cancel := context.WithCancel(c.ctx)
-	cmd := c.command(ctx, node, "tcpdump", "-A", "-l", "-n", "--immediate-mode", "-i", link)
+	cmd, err := c.command(ctx, node, "tcpdump", "-A", "-l", "-n", "--immediate-mode", "-i", link)
+	if err != nil {
+		cancel()
+		c.Fatal(err)
+	}
 	cmd.Stdout, cmd.Stderr = e, e
 	if err := cmd.Start(); err != nil {
 		cancel()

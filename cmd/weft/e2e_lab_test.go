@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -49,6 +50,17 @@ func TestLab(t *testing.T) {
 		{"Spoofing", (*cloud).spoofing},
 		{"Public", (*cloud).public},
 		{"Egress", (*cloud).egress},
+		{"Commit", (*cloud).commits},
+		{"Drift", (*cloud).drift},
+		{"Suspend", (*cloud).suspend},
+		{"Agent", (*cloud).agents},
+		{"Switch", (*cloud).switches},
+		{"Repository", (*cloud).repository},
+		{"Broken", (*cloud).broken},
+		{"Rollback", (*cloud).rollback},
+		{"Apply", (*cloud).apply},
+		{"Move", (*cloud).moves},
+		{"PowerCut", (*cloud).powerCut},
 	} {
 		c.part(part.name, part.run)
 	}
@@ -158,16 +170,15 @@ func (c *cloud) write(file, text string) {
 }
 
 // command is one in a node; its streams are the caller's to set.
-func (c *cloud) command(ctx context.Context, node string, argv ...string) *exec.Cmd {
-	c.Helper()
+func (c *cloud) command(ctx context.Context, node string, argv ...string) (*exec.Cmd, error) {
 	line, err := c.lab.Command(ctx, node, "", argv)
 	if err != nil {
-		c.Fatal(err)
+		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // nsenter and what it runs
-	return cmd
+	return cmd, nil
 }
 
 // try runs a command in a node and returns all that it printed.
@@ -175,7 +186,11 @@ func (c *cloud) try(node string, argv ...string) (string, error) {
 	c.Helper()
 	ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
 	defer cancel()
-	out, err := c.command(ctx, node, argv...).CombinedOutput()
+	cmd, err := c.command(ctx, node, argv...)
+	if err != nil {
+		return "", err
+	}
+	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
 
@@ -308,6 +323,52 @@ func (c *cloud) reaches(from, to string) {
 	})
 }
 
+// pid is that of a service of a host, in its own counting, and how often it was
+// started anew.
+func (c *cloud) pid(host, service string) (pid, restarts int) {
+	c.Helper()
+	s, err := c.lab.Status(c.ctx)
+	if err != nil {
+		c.Fatal(err)
+	}
+	n, _ := s.Node("host/" + host)
+	v, ok := n.Service(service)
+	if !ok {
+		c.Fatalf("%s has no service %s", host, service)
+	}
+	return v.Pid, v.Restarts
+}
+
+// kill9 kills a service of a host and waits until it was started anew.
+func (c *cloud) kill9(host, service string) {
+	c.Helper()
+	pid, restarts := c.pid(host, service)
+	c.in("host/"+host, "kill", "-9", strconv.Itoa(pid))
+	c.until(10*time.Second, service+" is started anew", func() string {
+		if now, n := c.pid(host, service); n == restarts || now == 0 {
+			return "not yet"
+		}
+		return ""
+	})
+}
+
+// made is what there is on a host by weft's doing, as ordinary tools show it.
+func (c *cloud) made(host string) string {
+	c.Helper()
+	return c.in("host/"+host, "sh", "-ec", `
+		ip -o link | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | grep -v ^vnet | sort
+		for b in $(ovs-vsctl list-br | sort); do echo "$b: $(ovs-vsctl list-ports $b | grep -v ^vnet | sort | tr '\n' ' ')"; done
+		ovs-ofctl -O OpenFlow14 dump-flows weft-int --no-stats | grep -v 'table=30' | sed 's/^ cookie=\([^,]*\),.*table=\([0-9]*\).*/\1 \2/; s/^ cookie=\([^,]*\),.*/\1 0/' | sort | uniq -c
+		for ns in $(ip netns list | cut -d' ' -f1 | sort); do
+			echo "namespace $ns"
+			ip -n $ns -br addr | sed 's/@[^ ]*//; s/ *$//'
+			ip -n $ns route
+			ip netns exec $ns iptables-save | grep -v '^[#:]'
+		done
+		ps ax -o args= | grep '^dnsmasq' | sort
+		ip -br addr show dev cloudbr1 | sed 's/fe80[^ ]*//; s/ *$//'`)
+}
+
 // dump prints the logs of a lab that failed.
 func (c *cloud) dump(name string) {
 	dir, err := lab.Repo(name)
@@ -337,7 +398,10 @@ type probe struct {
 func (c *cloud) probe(node string, args ...string) *probe {
 	c.Helper()
 	p := &probe{c: c, name: node + ": " + strings.Join(args, " "), out: new(bytes.Buffer), done: make(chan error, 1)}
-	p.cmd = c.command(c.ctx, node, append([]string{"weft"}, args...)...)
+	var err error
+	if p.cmd, err = c.command(c.ctx, node, append([]string{"weft"}, args...)...); err != nil {
+		c.Fatal(err)
+	}
 	in, err := p.cmd.StdinPipe()
 	if err != nil {
 		c.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"weft.dev/reconcile/model"
@@ -219,6 +220,20 @@ func (c *cloud) spoofing() {
 	}
 }
 
+// together makes claims at once, as many of them wait for what must not come.
+func together(claims ...func()) {
+	var all sync.WaitGroup
+	slots := make(chan struct{}, 8)
+	for _, claim := range claims {
+		all.Go(func() {
+			slots <- struct{}{}
+			claim()
+			<-slots
+		})
+	}
+	all.Wait()
+}
+
 // connects says whether a TCP connection is made, which it must or must not be.
 func (c *cloud) connects(want bool, from, source, to string, port int) {
 	c.Helper()
@@ -242,6 +257,7 @@ func (c *cloud) public() {
 		c.probe(s.guest, "e2e-echo", ":"+s.port)
 	}
 	const vip, mail = "203.0.113.20", "203.0.113.73"
+	var claims []func()
 	for _, x := range []struct {
 		want         bool
 		from, source string
@@ -270,8 +286,9 @@ func (c *cloud) public() {
 		{true, "acme/web-2", "", mail, 25},  // across routers
 		{false, "acme/web-2", "", mail, 26}, // the firewall holds there too
 	} {
-		c.connects(x.want, x.from, x.source, x.to, x.port)
+		claims = append(claims, func() { c.connects(x.want, x.from, x.source, x.to, x.port) })
 	}
+	together(claims...)
 	c.in("internet", "ping", "-c1", "-W2", vip)
 	if out, err := c.try("internet", "ping", "-c1", "-W1", mail); err == nil {
 		c.Errorf("the internet pings %s, which nothing allows: %s", mail, out)
@@ -284,9 +301,11 @@ func (c *cloud) public() {
 	// One source only.
 	c.edit("tenants/acme-web.yaml", "ports: 80, sources: [0.0.0.0/0]", "ports: 80, sources: [198.51.100.5/32]")
 	c.commit()
-	c.connects(true, "internet", "198.51.100.5", vip, 80)
-	c.connects(false, "internet", "198.51.100.6", vip, 80)
-	c.connects(false, "internet", "8.8.8.8", vip, 80)
+	together(
+		func() { c.connects(true, "internet", "198.51.100.5", vip, 80) },
+		func() { c.connects(false, "internet", "198.51.100.6", vip, 80) },
+		func() { c.connects(false, "internet", "8.8.8.8", vip, 80) },
+	)
 }
 
 // egress: what may leave, by the offering and the exceptions of the network.
@@ -305,23 +324,27 @@ func (c *cloud) egress() {
 			c.Errorf("%s pings the internet: %v, want %v", from, err == nil, want)
 		}
 	}
-	// Closed, with exceptions for HTTP and one resolver.
-	c.connects(true, "acme/app-1", "", world, 80)
-	c.connects(false, "acme/app-1", "", world, 443)
-	answers(true, "acme/app-2", resolver)
-	c.connects(false, "acme/app-2", "", resolver, 53) // the exception is for UDP
-	pings(false, "acme/app-1")
-	// Closed without any.
-	c.connects(false, "acme/db-1", "", world, 80)
-	answers(false, "acme/db-2", resolver)
-	pings(false, "acme/db-2")
-	// Open.
-	c.connects(true, "acme/web-2", "", world, 443)
-	c.connects(true, "acme/web-2", "", other, 80)
-	answers(true, "acme/web-1", resolver)
-	pings(true, "acme/web-1")
+	together(
+		// Closed, with exceptions for HTTP and one resolver.
+		func() { c.connects(true, "acme/app-1", "", world, 80) },
+		func() { c.connects(false, "acme/app-1", "", world, 443) },
+		func() { answers(true, "acme/app-2", resolver) },
+		func() { c.connects(false, "acme/app-2", "", resolver, 53) }, // the exception is for UDP
+		func() { pings(false, "acme/app-1") },
+		// Closed without any.
+		func() { c.connects(false, "acme/db-1", "", world, 80) },
+		func() { answers(false, "acme/db-2", resolver) },
+		func() { pings(false, "acme/db-2") },
+		// Open.
+		func() { c.connects(true, "acme/web-2", "", world, 443) },
+		func() { c.connects(true, "acme/web-2", "", other, 80) },
+		func() { answers(true, "acme/web-1", resolver) },
+		func() { pings(true, "acme/web-1") },
+	)
 
+	together(
 	// Open, with exceptions.
+	)
 	c.edit("tenants/acme-web.yaml", "  networkDomain: web.acme.internal\n", `  networkDomain: web.acme.internal
   egress:
     - {name: no-tls, action: Deny, protocol: tcp, ports: "440-450"}
@@ -329,11 +352,13 @@ func (c *cloud) egress() {
     - {name: no-other, action: Deny, protocol: tcp, ports: 80, destinations: [198.51.100.6/32]}
 `)
 	c.commit()
-	c.connects(false, "acme/web-2", "", world, 443)
-	c.connects(true, "acme/web-2", "", world, 80)
-	c.connects(false, "acme/web-2", "", other, 80)
-	answers(true, "acme/web-1", resolver)
-	pings(false, "acme/web-1")
+	together(
+		func() { c.connects(false, "acme/web-2", "", world, 443) },
+		func() { c.connects(true, "acme/web-2", "", world, 80) },
+		func() { c.connects(false, "acme/web-2", "", other, 80) },
+		func() { answers(true, "acme/web-1", resolver) },
+		func() { pings(false, "acme/web-1") },
+	)
 	c.in("acme/web-1", "ping", "-c1", "-W2", "web-2")
 	c.until(5*time.Second, "the router still resolves", func() string {
 		out, err := c.try("acme/web-1", "dig", "+short", "+tries=1", "+time=1", "example.com")

@@ -94,6 +94,7 @@ func isDir(path string) bool {
 }
 
 func (a *app) doLock(dir string, f lockFlags) error {
+	patient()
 	c := newCompiler()
 	t, err := c.workTree(dir)
 	if err != nil {

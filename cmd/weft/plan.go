@@ -153,17 +153,19 @@ func (a *app) planBase(ctx context.Context, dir string, f planFlags) (*plan.Repo
 		return nil, err
 	}
 	defer func() { _ = now.Close() }()
+	patient()
 	c := newCompiler()
-	base, err := c.compile(before, nil)
-	if err != nil {
-		return nil, err
-	}
 	head, err := c.compile(now, nil)
 	if err != nil {
 		return nil, err
 	}
 	head.checkLock()
 	if err := a.refuse(head); err != nil {
+		return nil, err
+	}
+	// The base comes last: of a commit only what differs need be read.
+	base, err := c.compile(before, nil)
+	if err != nil {
 		return nil, err
 	}
 	return between(base, head, rev.Commit, "", f.target)
@@ -298,11 +300,10 @@ func reachability(c reach.Change) *plan.Reachability {
 func allocations(before, after *alloc.Lock) []plan.Allocation {
 	var out []plan.Allocation
 	owners := after.Changed(before)
-	slices.Sort(owners)
 	fields := func(l *alloc.Lock) map[[2]string]string {
 		m := map[[2]string]string{}
-		for _, e := range l.Entries() {
-			if _, ok := slices.BinarySearch(owners, e.Owner); ok {
+		for _, owner := range owners {
+			for _, e := range l.Of(owner) {
 				m[[2]string{e.Owner, e.Field}] = e.Value
 			}
 		}

@@ -28,6 +28,7 @@ every mistake with file:line:col. Needs neither root nor a host. Exit status 1 i
 }
 
 func (a *app) doValidate(dir, format string) error {
+	patient()
 	t, err := newCompiler().workTree(dir)
 	if err != nil {
 		return err

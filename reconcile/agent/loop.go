@@ -256,7 +256,7 @@ func (a *Agent) desired() *resource.Intent {
 		holds = append(holds, resource.Hold{Owner: owner, Cause: resource.HoldSuspended, Reason: why})
 	}
 	out := resource.NewIntent(in.Host, slices.Clone(in.Fragments), holds)
-	out.Frozen = in.Frozen
+	out.Frozen, out.Terms = in.Frozen, in.Terms
 	return out
 }
 

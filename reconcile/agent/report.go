@@ -237,7 +237,7 @@ func (a *Agent) owners(old []status.Owner, now time.Time) []status.Owner {
 	if a.compiled == nil {
 		return nil
 	}
-	in := a.desired()
+	in := resource.Carry(a.Engine.Verified().Intent, a.desired())
 	found := map[resource.Owner]status.Owner{}
 	for _, f := range in.Fragments {
 		found[f.Owner] = status.Owner{Name: f.Owner, State: status.OwnerReady, Resources: f.Len()}

@@ -85,6 +85,17 @@ func (l *Lock) Number(owner, field string) string {
 	return ""
 }
 
+// Of lists the entries of one owner by field, without conflicts.
+func (l *Lock) Of(owner string) []Entry {
+	var out []Entry
+	for _, n := range l.of(owner) {
+		if n.value != "" {
+			out = append(out, Entry{owner, n.field, n.value})
+		}
+	}
+	return out
+}
+
 func (l *Lock) of(owner string) []number {
 	if l.over != nil {
 		if ns, ok := l.over[owner]; ok {
@@ -176,7 +187,7 @@ func marshal(entries []Entry) []byte {
 }
 
 // Changed lists the owners whose entries differ between prev and l, in no order.
-// It is cheap when l was parsed with prev.
+// It is cheap when one was parsed with the other.
 func (l *Lock) Changed(prev *Lock) []string {
 	switch {
 	case l == prev:
@@ -185,6 +196,8 @@ func (l *Lock) Changed(prev *Lock) []string {
 		prev = Empty()
 	case l.from != nil && l.from == prev.self:
 		return l.changed
+	case prev.from != nil && prev.from == l.self:
+		return prev.changed
 	}
 	var out []string
 	for _, owner := range l.ownerNames() {

@@ -175,7 +175,7 @@ func (r *router) leases(c *config) {
 		if !nic.Default {
 			tag = ",set:extra"
 		}
-		c.line("dhcp-host=%s%s,%s,%s", nic.MAC, tag, nic.IP, nic.Hostname)
+		c.line("dhcp-host=%s%s,%s,%s.", nic.MAC, tag, nic.IP, nic.Hostname)
 	}
 }
 
