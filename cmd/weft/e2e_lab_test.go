@@ -104,8 +104,15 @@ func (c *cloud) part(name string, f func(*cloud)) {
 	})
 }
 
-// restore makes the lab what the quickstart says again.
+// restore makes the lab what the quickstart says again, whatever a part that
+// failed left.
 func (c *cloud) restore() {
+	for _, h := range hosts {
+		_ = c.lab.Start(c.ctx, "host/"+h)
+		_ = c.lab.Start(c.ctx, "agent/"+h)
+		_, _ = c.try("host/"+h, "weft", "resume")
+		_, _ = c.try("host/"+h, "weft", "resume", "acme/web")
+	}
 	c.copyTree(quickstart)
 	if out, code := c.weft("lab", "commit", c.tree); code != exitOK {
 		c.Errorf("restore: exit status %d\n%s", code, out)
@@ -127,7 +134,9 @@ func (c *cloud) run(args ...string) (string, int) {
 }
 
 // weft is run with the lab's name.
-func (c *cloud) weft(args ...string) (string, int) { return c.run(append(args, "--name", c.lab.Name)...) }
+func (c *cloud) weft(args ...string) (string, int) {
+	return c.run(append(args, "--name", c.lab.Name)...)
+}
 
 // must is weft that has to succeed.
 func (c *cloud) must(args ...string) string {

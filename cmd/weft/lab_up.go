@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weft.dev/reconcile/agent"
 	"weft.dev/reconcile/lab"
 	"weft.dev/reconcile/plan"
 	"weft.dev/reconcile/plan/render"
@@ -255,6 +256,18 @@ func (l *labApp) status() *cobra.Command {
 	return c
 }
 
+// observeNode asks the agent of a host of the lab how it stands.
+func (l *labApp) observeNode(ctx context.Context, c *lab.Client, n lab.NodeStatus) (*status.Status, error) {
+	if n.State != lab.Up {
+		return nil, agent.ErrNotRunning
+	}
+	run, err := c.Path(ctx, n.Name, "/run/weft")
+	if err != nil {
+		return nil, err
+	}
+	return observeHost(ctx, l.app, run)
+}
+
 func (l *labApp) hosts(ctx context.Context, c *lab.Client, format string) error {
 	st, err := c.Status(ctx)
 	if err != nil {
@@ -266,11 +279,7 @@ func (l *labApp) hosts(ctx context.Context, c *lab.Client, format string) error 
 		if n.Kind != lab.KindHost {
 			continue
 		}
-		run, err := c.Path(ctx, n.Name, "/run/weft")
-		if err != nil {
-			return err
-		}
-		s, err := observeHost(ctx, l.app, run)
+		s, err := l.observeNode(ctx, c, n)
 		if format == "json" {
 			hosts[strings.TrimPrefix(n.Name, "host/")] = s
 			continue

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"testing/fstest"
 
 	"weft.dev/plugins"
@@ -20,6 +21,8 @@ type compiler struct {
 	cache *schema.Cache
 	units *compile.Compiler
 	lock  *alloc.Lock
+	text  []byte // of the lock
+	blob  string // its id, where that is known
 }
 
 // newCompiler compiles for all hosts of a tree.
@@ -44,18 +47,39 @@ type compiled struct {
 
 // compile reads files and compiles them under facts of hosts, which may be nil.
 func (c *compiler) compile(files fs.FS, facts map[string]model.Facts) (*compiled, error) {
-	tree, diags := schema.Parse(files, c.cache)
-	text, err := fs.ReadFile(files, alloc.FileName)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read %s: %w", alloc.FileName, err)
+	out := &compiled{}
+	var diags, more schema.Diags
+	var err error
+	var reading sync.WaitGroup
+	reading.Go(func() { more, err = c.readLock(files) })
+	out.tree, diags = schema.Parse(files, c.cache)
+	reading.Wait()
+	if err != nil {
+		return nil, err
 	}
-	lock, more := alloc.Parse(alloc.FileName, text, c.lock)
-	c.lock = lock
-	res := c.units.Update(tree, lock, facts)
-	out := &compiled{Result: res, tree: tree, lock: lock, text: text}
-	out.diags = append(append(diags, more...), res.Diags...)
+	out.lock, out.text = c.lock, c.text
+	out.Result = c.units.Update(out.tree, out.lock, facts)
+	out.diags = append(append(diags, more...), out.Result.Diags...)
 	out.diags.Sort()
 	return out, nil
+}
+
+// readLock reads the lock, unless it is known to be what it was.
+func (c *compiler) readLock(files fs.FS) (schema.Diags, error) {
+	id := ""
+	if b, ok := files.(schema.BlobFS); ok {
+		id, _ = b.BlobID(alloc.FileName)
+	}
+	if id == "" || id != c.blob {
+		text, err := fs.ReadFile(files, alloc.FileName)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("read %s: %w", alloc.FileName, err)
+		}
+		c.blob, c.text = id, text
+	}
+	var diags schema.Diags
+	c.lock, diags = alloc.Parse(alloc.FileName, c.text, c.lock)
+	return diags, nil
 }
 
 // checkLock adds what weft lock would change. Of a tree that is wrong otherwise
@@ -64,7 +88,7 @@ func (c *compiled) checkLock() {
 	if c.diags.HasErrors() {
 		return
 	}
-	c.diags = append(c.diags, alloc.Check(c.Demands(), c.lock)...)
+	c.diags = append(c.diags, c.CheckLock()...)
 	c.diags.Sort()
 }
 

@@ -63,7 +63,7 @@ func Check(demands []model.Demand, lock *Lock) schema.Diags {
 // fresh reports whether lock has just what demands ask for, which is far quicker
 // to see than what would change.
 func fresh(demands []model.Demand, lock *Lock) bool {
-	if len(lock.conflicts) > 0 || lock.size() != len(demands) {
+	if !lock.Holds(len(demands)) {
 		return false
 	}
 	type taken struct{ space, value string }

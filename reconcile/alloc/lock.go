@@ -124,7 +124,9 @@ func (l *Lock) Unreadable() string {
 	return ""
 }
 
-// size counts the entries without conflicts.
+// Holds reports whether l has just n entries, and no conflicts.
+func (l *Lock) Holds(n int) bool { return len(l.conflicts) == 0 && l.size() == n }
+
 func (l *Lock) size() int {
 	n := 0
 	for owner, g := range l.base.owners {

@@ -46,22 +46,31 @@ func (c *claim) owner() string {
 
 // claim lists what u claims in the tree: VLAN ids and keys, MACs, public
 // addresses, and the names of interfaces on hosts. Guests' addresses are unique
-// in their network, which the model sees to.
+// in their network, which the model sees to where documents state them. It also
+// says whether the lock answers u.
 func (w *worker) claim(u *unit) {
 	u.claims = make([]claim, 0, len(u.demands)/2+4)
+	guests := make([]string, 0, len(u.demands)/2+1)
+	u.answered = true
 	for i := range u.demands {
 		d := &u.demands[i]
-		if d.Field == model.FieldIP || d.Field == model.FieldGuestIP || d.Field == model.FieldHost {
-			continue
+		value := w.lock.Number(d.Owner, d.Field)
+		if value == "" || d.Fixed != "" && value != d.Fixed || d.Fixed == "" && !d.Pool.Contains(value) {
+			u.answered = false
 		}
-		value := d.Fixed
-		if value == "" {
-			value = w.lock.Number(d.Owner, d.Field)
+		if d.Fixed != "" {
+			value = d.Fixed
 		}
-		if value != "" {
+		switch {
+		case d.Field == model.FieldHost:
+		case d.Field == model.FieldIP, d.Field == model.FieldGuestIP:
+			guests = append(guests, value)
+		case value != "":
 			u.claims = append(u.claims, claim{key: claimKey{d.Pool.Space(), packed(d.Field, value)}, unit: u, demand: d})
 		}
 	}
+	slices.Sort(guests)
+	u.answered = u.answered && len(slices.Compact(guests)) == len(guests)
 	if u.net == nil {
 		return
 	}

@@ -109,7 +109,7 @@ func (c *Compiler) Update(tree *schema.Tree, lock *alloc.Lock, facts map[string]
 	}
 	c.renumbered(lock, tree, dirty)
 	c.input = input{docs: tree.Documents, invalid: tree.Invalid, lock: lock, facts: maps.Clone(facts)}
-	compiled := c.compile(dirty, lock, tree)
+	compiled := c.compile(dirty, lock)
 	return c.result(tree, infra, compiled)
 }
 
@@ -172,30 +172,29 @@ func (c *Compiler) renumbered(lock *alloc.Lock, tree *schema.Tree, dirty map[sch
 }
 
 // compile makes the dirty units anew, in parallel, and puts them in place.
-func (c *Compiler) compile(dirty map[schema.ID]bool, lock *alloc.Lock, tree *schema.Tree) int {
+func (c *Compiler) compile(dirty map[schema.ID]bool, lock *alloc.Lock) int {
 	ids := slices.SortedFunc(maps.Keys(dirty), compareID)
 	made := make([]*unit, len(ids))
-	w := worker{designer: designer{&c.registry}, site: c.site, index: c.index, lock: lock, tree: tree, zones: zoneNames(c.site), only: c.only}
+	w := worker{designer: designer{&c.registry}, site: c.site, index: c.index, lock: lock, zones: zoneNames(c.site), only: c.only}
 	parallel(len(ids), func(i int) { made[i] = w.unit(ids[i]) })
-	compiled := 0
 	if len(c.units) == 0 {
 		c.expect(made)
 	}
+	fresh := make([]*unit, 0, len(made))
 	for i, id := range ids {
-		before := c.units[id]
-		if before != nil {
+		if before := c.units[id]; before != nil {
 			c.drop(before)
 		}
 		if made[i] == nil {
 			delete(c.units, id)
 			continue
 		}
-		compiled++
 		c.units[id] = made[i]
-		c.put(made[i])
+		fresh = append(fresh, made[i])
 	}
+	c.put(fresh)
 	c.reorder(ids)
-	return compiled
+	return len(fresh)
 }
 
 // reorder makes the list of units anew after those called ids changed. Results
@@ -269,19 +268,29 @@ func (c *Compiler) drop(u *unit) {
 	}
 }
 
-func (c *Compiler) put(u *unit) {
-	c.claims.add(u)
-	c.marks.add(u)
-	for name, n := range u.needs {
-		c.need(name, n, 1)
+// put takes units into all indices, into several at a time.
+func (c *Compiler) put(units []*unit) {
+	each := []func(*unit){
+		c.marks.add,
+		c.claims.add,
+		func(u *unit) {
+			for name, n := range u.needs {
+				c.need(name, n, 1)
+			}
+			for _, p := range u.parts {
+				if p.fragment != nil {
+					h := c.host(p.host)
+					h.dirty = true
+					h.units[u] = true
+				}
+			}
+		},
 	}
-	for _, p := range u.parts {
-		if p.fragment != nil {
-			h := c.host(p.host)
-			h.dirty = true
-			h.units[u] = true
+	parallel(len(each), func(i int) {
+		for _, u := range units {
+			each[i](u)
 		}
-	}
+	})
 }
 
 // need counts what a unit needs of a host.

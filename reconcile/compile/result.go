@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"weft.dev/reconcile/alloc"
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/plugin"
 	"weft.dev/reconcile/resource"
@@ -22,6 +23,8 @@ type Result struct {
 	Stats Stats
 
 	units []*unit
+	lock  *alloc.Lock
+	twice bool // two units claim one number
 	hosts map[string]view
 	names []string
 	holds []resource.Hold // by owner, for every host
@@ -83,6 +86,20 @@ func (r *Result) Demands() []model.Demand {
 	return out
 }
 
+// CheckLock reports what weft lock would change, as alloc.Check does, but does not
+// look again at what compiling has seen to be right.
+func (r *Result) CheckLock() schema.Diags {
+	demands, answered := 0, !r.twice
+	for _, u := range r.units {
+		demands += len(u.demands)
+		answered = answered && u.answered
+	}
+	if answered && r.lock.Holds(demands) {
+		return nil
+	}
+	return alloc.Check(r.Demands(), r.lock)
+}
+
 // Domains lists the broadcast domains of all networks that are not held.
 func (r *Result) Domains() []plugin.Domain {
 	var out []plugin.Domain
@@ -126,7 +143,7 @@ func (r *Result) Holds() []resource.Hold { return r.holds }
 
 // result judges what concerns several units and makes the hosts' views.
 func (c *Compiler) result(tree *schema.Tree, infra bool, compiled int) *Result {
-	r := &Result{Site: c.site, units: c.order, why: c.frozen(tree)}
+	r := &Result{Site: c.site, units: c.order, lock: c.input.lock, twice: len(c.claims.more) > 0, why: c.frozen(tree)}
 	r.Diags = slices.Clone(c.siteDiags)
 	t := c.touched(tree, c.dangling(&r.Diags))
 	hold := func(u *unit, why string) { t.hold(u.id, why) }

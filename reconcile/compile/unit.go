@@ -21,7 +21,10 @@ type unit struct {
 	net     *model.Network // nil for a public address
 	diags   schema.Diags
 	demands []model.Demand
-	hold    *resource.Hold // why it is held by itself
+	// answered: the lock has a fitting number for each demand, and none of those
+	// that are unique in the unit twice.
+	answered bool
+	hold     *resource.Hold // why it is held by itself
 
 	parts   []part // by host
 	needs   map[string]*plugin.Needs
@@ -89,20 +92,19 @@ type worker struct {
 	site  *model.Site
 	index *model.Index
 	lock  *alloc.Lock
-	tree  *schema.Tree
 	zones string
 	only  map[string]bool // see Compiler
 }
 
 // unit compiles id, or returns nil when no document declares it.
 func (w *worker) unit(id schema.ID) *unit {
-	d := w.tree.Lookup(id)
-	if d == nil {
-		return nil
-	}
 	u := &unit{id: id, owner: resource.Owner(id.String())}
 	if id.Kind == schema.KindPublicIP {
-		return w.reserved(u, d)
+		return w.reserved(u, w.index.Loose(id))
+	}
+	d := w.index.Network(id)
+	if d == nil {
+		return nil
 	}
 	u.net, u.diags = model.Resolve(w.site, w.index, d, w.lock)
 	n := u.net
@@ -122,7 +124,7 @@ func (w *worker) unit(id schema.ID) *unit {
 
 // reserved compiles a public address without network: it has numbers only.
 func (w *worker) reserved(u *unit, d *schema.Document) *unit {
-	if p, ok := d.Spec.(*schema.PublicIP); !ok || !p.Network.IsZero() {
+	if d == nil {
 		return nil
 	}
 	u.site.all = w.site

@@ -145,6 +145,9 @@ func (x *Index) Network(id schema.ID) *schema.Document {
 	return nil
 }
 
+// Loose returns the document of a public address without network, or nil.
+func (x *Index) Loose(id schema.ID) *schema.Document { return x.loose[id] }
+
 // Networks lists the documents of all networks, by ID.
 func (x *Index) Networks() []*schema.Document {
 	out := make([]*schema.Document, 0, len(x.members))

@@ -88,7 +88,7 @@ func (d *Draft) Ask(host string, st resource.State, origin ...schema.Pos) {
 }
 
 // flowRoom is how many rules an owner usually has on a host.
-const flowRoom = 32
+const flowRoom = 24
 
 // Flow adds rules to the owner's flows on host; ports are the resources of weft
 // that the rules name.

@@ -112,8 +112,11 @@ func attach(s plugin.Segment, sym string) []resource.Flow {
 // DHCP server. Guests with ips empty may use their MAC only.
 func Guest(s plugin.Segment, sym string, mac schema.MAC, ips []netip.Addr) []resource.Flow {
 	m := resource.MACValue(mac)
+	room := make(conds, 0, 17+9*len(ips)) // of all rules
 	own := func(more ...resource.Cond) conds {
-		return append(append(make(conds, 0, 2+len(more)), inPort(sym), is(resource.FieldEthSrc, m)), more...)
+		from := len(room)
+		room = append(append(room, inPort(sym), is(resource.FieldEthSrc, m)), more...)
+		return room[from:len(room):len(room)]
 	}
 	ip, arp := is(resource.FieldEthType, typeIPv4), is(resource.FieldEthType, typeARP)
 	udp, sha := is(resource.FieldIPProto, protoUDP), is(resource.FieldARPSHA, m)

@@ -1,0 +1,294 @@
+//go:build e2e
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"weft.dev/reconcile/lab"
+	"weft.dev/reconcile/status"
+)
+
+// git runs git in a directory and returns what it prints.
+func (c *cloud) git(dir string, args ...string) string {
+	c.Helper()
+	cmd := exec.CommandContext(c.ctx, "git", append([]string{"-C", dir, "-c", "user.name=Ann", "-c", "user.email=ann@example.com"}, args...)...)
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		c.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// bare is the lab's repository.
+func (c *cloud) bare() string {
+	c.Helper()
+	path, err := lab.Repo(c.lab.Name)
+	if err != nil {
+		c.Fatal(err)
+	}
+	return path
+}
+
+// stalls waits until every host says that it is stalled for a reason, and not
+// ready unless that does not matter.
+func (c *cloud) stalls(reason string, ready bool, words ...string) {
+	c.Helper()
+	for _, h := range hosts {
+		c.until(10*time.Second, h+" is stalled: "+reason, func() string {
+			s, err := c.status(h)
+			if err != nil {
+				return err.Error()
+			}
+			stalled := s.Condition(status.Stalled)
+			switch {
+			case !stalled.True || stalled.Reason != reason:
+				return stalled.Reason + ": " + stalled.Message
+			case s.Condition(status.Ready).True != ready:
+				return "ready is " + s.Condition(status.Ready).Message
+			}
+			for _, w := range words {
+				if !strings.Contains(stalled.Message, w) {
+					return "it does not say " + w + ": " + stalled.Message
+				}
+			}
+			return ""
+		})
+	}
+}
+
+// repository: whatever becomes of the repository, the last good intent stays in
+// force, the status says so, and it goes on once all is well.
+func (c *cloud) repository() {
+	before := c.applied()
+	made := map[string]string{}
+	for _, h := range hosts {
+		made[h] = c.made(h)
+	}
+	untouched := func(what string) {
+		c.Helper()
+		for h, id := range c.applied() {
+			if id != before[h] {
+				c.Errorf("%s: %s applied something: %+v", what, h, c.history(h)[0])
+			}
+			if diff := difference(made[h], c.made(h)); diff != "" {
+				c.Errorf("%s: %s changed:%s", what, h, diff)
+			}
+		}
+	}
+	flows := []*probe{c.pinging("acme/web-1", "10.1.1.4"), c.pinging("beta/files", world)}
+	bare := c.bare()
+
+	// Unreachable.
+	away := filepath.Join(bare, "away")
+	move := func(from, to string) {
+		c.Helper()
+		for _, f := range []string{"HEAD", "config", "objects", "refs"} {
+			if err := os.Rename(filepath.Join(from, f), filepath.Join(to, f)); err != nil {
+				c.Fatal(err)
+			}
+		}
+	}
+	if err := os.Mkdir(away, 0o700); err != nil {
+		c.Fatal(err)
+	}
+	move(bare, away)
+	for _, h := range hosts {
+		c.in("host/"+h, "weft", "reconcile")
+	}
+	c.stalls("Unreachable", true)
+	if out := c.in("host/kvm1", "weft", "status"); !strings.Contains(out, "Unreachable") {
+		c.Errorf("status without a repository:\n%s", out)
+	}
+	for _, h := range hosts {
+		c.kill9(h, "agent")
+	}
+	c.stalls("Unreachable", true)
+	untouched("without a repository")
+	// It heals all the same.
+	c.in("host/kvm1", "sh", "-ec", "kill -9 $(pgrep -f '^dnsmasq.*weft-acme-app/dnsmasq.conf')")
+	c.until(10*time.Second, "drift is healed without a repository", func() string { return difference(made["kvm1"], c.made("kvm1")) })
+	before = c.applied()
+	move(away, bare)
+	if err := os.Remove(away); err != nil {
+		c.Fatal(err)
+	}
+	c.well()
+	untouched("with the repository back")
+
+	work := c.TempDir()
+	c.git(work, "clone", "-q", bare, ".")
+	good := c.git(work, "rev-parse", "HEAD")
+
+	// A commit of nothing.
+	c.git(work, "rm", "-rq", ".")
+	c.git(work, "commit", "-qm", "nothing")
+	c.git(work, "push", "-q", "origin", "main")
+	for _, h := range hosts {
+		c.until(10*time.Second, h+" has seen the commit of nothing", func() string {
+			s, err := c.status(h)
+			if err != nil {
+				return err.Error()
+			}
+			if !strings.HasSuffix(s.ObservedRevision, c.head()) || !s.Condition(status.Stalled).True || s.Condition(status.Ready).True {
+				return s.Line()
+			}
+			return ""
+		})
+		s, _ := c.status(h)
+		c.Logf("%s at a commit of nothing: %s", h, s.Line())
+	}
+	untouched("a commit of nothing")
+	c.git(work, "revert", "--no-edit", "HEAD")
+	c.git(work, "push", "-q", "origin", "main")
+	c.well()
+	untouched("nothing and back")
+
+	// A tree of which nothing can be read.
+	for _, f := range []string{"infra/zone.yaml", "infra/hosts.yaml", "infra/fabrics.yaml", "tenants/acme-web.yaml"} {
+		if err := os.WriteFile(filepath.Join(work, f), []byte("kind: [\n"), 0o600); err != nil {
+			c.Fatal(err)
+		}
+	}
+	c.git(work, "commit", "-qam", "torn")
+	c.git(work, "push", "-q", "origin", "main")
+	c.stalls("Invalid", false)
+	untouched("a torn tree")
+	if out := c.in("host/kvm1", "weft", "status"); !strings.Contains(out, "infra/zone.yaml:") {
+		c.Errorf("status with a torn tree names no file:\n%s", out)
+	}
+	c.git(work, "revert", "--no-edit", "HEAD")
+	c.git(work, "push", "-q", "origin", "main")
+	c.well()
+	untouched("torn and back")
+
+	// A history that was rewritten is followed on consent only.
+	c.git(work, "reset", "-q", "--hard", good)
+	c.git(work, "commit", "-q", "--amend", "-m", "another past")
+	c.git(work, "push", "-q", "--force", "origin", "main")
+	c.stalls("Rewritten", false, "--accept-rewrite")
+	for _, h := range hosts {
+		c.kill9(h, "agent")
+	}
+	c.stalls("Rewritten", false)
+	untouched("a history that was rewritten")
+	for _, h := range hosts {
+		c.in("host/"+h, "weft", "reconcile", "--accept-rewrite")
+	}
+	c.well()
+	untouched("a history that is accepted")
+	for _, f := range flows {
+		f.unbroken()
+	}
+}
+
+// broken: one broken document leaves what its owner has as it is, and the rest
+// of the same commit is applied.
+func (c *cloud) broken() {
+	web := func() string {
+		return c.in("router/acme/web", "sh", "-c", "ip -br addr; iptables-save | grep -v '^[#:]'")
+	}
+	before := web()
+	c.edit("tenants/acme-web.yaml", "  offering: open\n", "  offering: opne\n")
+	c.edit("tenants/acme-web.yaml", "ports: 80, to", "ports: 81, to")
+	c.edit("tenants/beta.yaml", "ports: 25,", "ports: 26,")
+	if _, _, err := c.lab.Commit(c.ctx, c.tree, "broken"); err != nil {
+		c.Fatal(err)
+	}
+	c.probe("beta/mail", "e2e-echo", ":26")
+	c.probe("acme/web-1", "e2e-echo", ":8080")
+	c.until(10*time.Second, "another network is changed", func() string {
+		out, err := c.try("internet", "nc", "-z", "-w", "1", "203.0.113.73", "26")
+		if err != nil {
+			return out + err.Error()
+		}
+		return ""
+	})
+	c.stalls("Invalid", false)
+	if diff := difference(before, web()); diff != "" {
+		c.Errorf("the broken network was touched:%s", diff)
+	}
+	c.connects(true, "internet", "", "203.0.113.20", 80)
+	c.reaches("acme/web-1", "web-2")
+	s, err := c.status("kvm1")
+	if err != nil {
+		c.Fatal(err)
+	}
+	for _, o := range s.Owners {
+		want := status.OwnerReady
+		if o.Name == "network/acme/web" {
+			want = status.OwnerHeld
+		}
+		if o.State != want {
+			c.Errorf("%s is %s (%s), want %s", o.Name, o.State, o.Message, want)
+		}
+	}
+	if len(s.Diagnostics) == 0 || !strings.Contains(s.Diagnostics[0], `tenants/acme-web.yaml:11:13: error: there is no offering "opne"`) {
+		c.Errorf("diagnostics: %q", s.Diagnostics)
+	}
+	// What is held is not left to drift apart for ever: it is told.
+	c.edit("tenants/acme-web.yaml", "  offering: opne\n", "  offering: open\n")
+	c.edit("tenants/acme-web.yaml", "ports: 81, to", "ports: 80, to")
+	c.commit()
+	c.well()
+}
+
+// rollback goes back to an earlier commit, stays there, and comes back.
+func (c *cloud) rollback() {
+	c.probe("beta/mail", "e2e-echo", ":25")
+	c.probe("beta/mail", "e2e-echo", ":26")
+	good := c.head()
+	c.edit("tenants/beta.yaml", "ports: 25,", "ports: 26,")
+	c.commit()
+	bad := c.head()
+	together(
+		func() { c.connects(true, "internet", "", "203.0.113.73", 26) },
+		func() { c.connects(false, "internet", "", "203.0.113.73", 25) },
+	)
+	c.in("host/kvm1", "weft", "rollback", good[:12])
+	together(
+		func() { c.connects(false, "internet", "", "203.0.113.73", 26) },
+		func() { c.connects(true, "internet", "", "203.0.113.73", 25) },
+	)
+	if out := c.in("host/kvm1", "weft", "status"); !strings.Contains(out, "rolled back") || !strings.Contains(out, good[:12]) {
+		c.Errorf("status after a rollback:\n%s", out)
+	}
+	// It stays so over a restart.
+	c.kill9("kvm1", "agent")
+	c.until(10*time.Second, "the rollback stays", func() string {
+		s, err := c.status("kvm1")
+		if err != nil {
+			return err.Error()
+		}
+		if !strings.HasSuffix(s.Pinned, good) || !strings.HasSuffix(s.LastAppliedRevision, good) || !s.Condition(status.Ready).True {
+			return s.Line() + " pinned " + s.Pinned
+		}
+		return ""
+	})
+	c.connects(true, "internet", "", "203.0.113.73", 25)
+	c.in("host/kvm1", "weft", "resume")
+	c.well()
+	c.connects(true, "internet", "", "203.0.113.73", 26)
+	out := c.in("host/kvm1", "weft", "history", "-n", "3")
+	for _, rev := range []string{good, bad} {
+		if !strings.Contains(out, rev[:12]) {
+			c.Errorf("history does not show %s:\n%s", rev[:12], out)
+		}
+	}
+	if !strings.HasPrefix(out, "WHEN") || strings.Count(out, "Applied") != 3 {
+		c.Errorf("history:\n%s", out)
+	}
+	if out, code := c.code("host/kvm1", "weft", "rollback", "nonsense"); code != exitError || !strings.Contains(out, "nonsense") {
+		c.Errorf("rollback to nonsense: exit status %d\n%s", code, out)
+	}
+	// A newer commit ends a rollback.
+	c.in("host/kvm1", "weft", "rollback", good)
+	c.edit("tenants/beta.yaml", "ports: 26,", "ports: 25,")
+	c.commit()
+	c.well()
+}
