@@ -76,7 +76,7 @@ func (c *cloud) switches() {
 		}
 		return difference(before, c.made("kvm1"))
 	})
-	c.reaches("acme/web-1", "10.1.1.4")
+	c.reaches("acme/web-1", "10.1.1.4", soon)
 	t := ping.tally()
 	c.Logf("the switch was killed: %d of %d pings lost, longest gap %v", t.Lost, t.Sent, t.Gap.Round(time.Millisecond))
 	if t.Gap > 10*time.Second {
@@ -91,7 +91,7 @@ func (c *cloud) switches() {
 	c.until(15*time.Second, "drift is healed after the database was killed", func() string { return difference(before, c.made("kvm1")) })
 	ping.unbroken()
 	for _, to := range []string{"acme/app-1", "acme/web-1", "beta/mail"} {
-		c.reaches(to, world)
+		c.reaches(to, world, soon)
 	}
 }
 
@@ -108,8 +108,8 @@ func (c *cloud) moves() {
 		if err != nil {
 			c.Fatalf("%v: %+v", err, s)
 		}
-		c.reaches("acme/web-2", "10.1.1.11")
-		c.reaches("acme/web-1", world)
+		c.reaches("acme/web-2", "10.1.1.11", soon)
+		c.reaches("acme/web-1", world, soon)
 		c.well()
 	}
 	if t := stream.tally(); t.Lost > 0 {

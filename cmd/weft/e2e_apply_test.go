@@ -63,7 +63,7 @@ func (c *cloud) apply() {
 	if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
 		c.Fatal(err)
 	}
-	says(1, []string{"kvm1"}, "apply", c.tree, "--host", "kvm1", "--plan", file)
+	says(1, []string{"is no plan"}, "apply", c.tree, "--host", "kvm1", "--plan", file)
 	c.edit("tenants/beta.yaml", "offering: open", "offering: opne")
 	says(1, []string{"there is no offering"}, "apply", c.tree, "--host", "kvm1", "--auto-approve")
 

@@ -14,7 +14,7 @@ import (
 // foreign makes things that are nobody's business, next to weft's, on a host.
 const foreign = `
 	ovs-vsctl add-br stranger -- set Bridge stranger datapath_type=netdev -- add-port stranger s0 -- set Interface s0 type=internal
-	ovs-vsctl add-port cloudbr1 s1 -- set Interface s1 type=internal
+	ovs-vsctl add-port cloudbr0 s1 -- set Interface s1 type=internal
 	ip link add s2 type veth peer name s3; ip addr add 192.0.2.1/24 dev s2; ip link set s2 up
 	ip netns add stranger; ip -n stranger link set lo up
 	ip netns exec stranger iptables -A INPUT -s 192.0.2.9 -j DROP
@@ -43,8 +43,8 @@ var breakages = []breakage{
 	{"address", "kvm1", "network/acme/app", "net.addr weft-acme-app/eth0/10.1.2.1/24", "ip -n weft-acme-app addr del 10.1.2.1/24 dev eth0", "acme/app-2", "10.1.2.1"},
 	{"flows", "kvm2", "network/acme/db", "ovs.flows weft-int/", "ovs-ofctl -O OpenFlow14 del-flows weft-int table=60", "acme/db-1", "db-2"},
 	{"rule", "kvm2", "network/acme/db", "fw.chain weft-acme-db/4/filter/FORWARD", "ip netns exec weft-acme-db iptables -I FORWARD 1 -p tcp -j ACCEPT", "acme/db-2", "db-1"},
-	{"namespace", "kvm1", "network/beta/office", "net.netns weft-beta-office", "ip netns del weft-beta-office", "beta/files", world},
-	{"port", "kvm1", "network/acme/web", "ovs.port weft-int/wg-", "ovs-vsctl del-port $(ovs-vsctl list-ports weft-int | grep -m1 ^wg-acme)", "acme/web-2", world},
+	{"namespace", "kvm1", "network/beta/office", "net.ns weft-beta-office", "ip netns del weft-beta-office", "beta/files", world},
+	{"port", "kvm1", "network/acme/web", "ovs.port wg-acme-", "ovs-vsctl del-port $(ovs-vsctl list-ports weft-int | grep -m1 ^wg-acme)", "acme/web-2", world},
 	{"link", "kvm1", "network/acme/app", "net.link weft-acme-app/eth1", "ip -n weft-acme-app link set eth1 down", "acme/app-1", "app-2"},
 	{"file", "kvm2", "network/acme/db", "file ", "echo 192.0.2.7 intruder >>/run/weft/files/routers/weft-acme-db/hosts", "acme/db-1", "db-2"},
 	{"flow too many", "kvm2", "host/kvm2", "ovs.flows weft-int/", `cookie=$(ovs-ofctl -O OpenFlow14 dump-flows weft-int table=40 --no-stats | sed -n 's/^ cookie=\([^,]*\),.*/\1/p' | head -1)
@@ -99,7 +99,7 @@ func (c *cloud) breaks(b breakage, before string) {
 	c.until(15*time.Second, "it is healed", func() string { return difference(before, c.made(b.host)) })
 	c.Logf("healed after %v", time.Since(since).Round(time.Millisecond))
 	c.well()
-	c.reaches(b.from, b.to)
+	c.reaches(b.from, b.to, soon)
 	out, code := c.code("host/"+b.host, "weft", "drift")
 	if code != exitOK || !strings.Contains(out, b.owner) || !strings.Contains(out, "Repaired") {
 		c.Errorf("weft drift: exit status %d\n%s", code, out)
@@ -194,5 +194,5 @@ func (c *cloud) suspend() {
 	if c.dead("weft-acme-web") {
 		c.Error("resume did not heal")
 	}
-	c.reaches("acme/web-1", "web-2")
+	c.reaches("acme/web-1", "web-2", soon)
 }

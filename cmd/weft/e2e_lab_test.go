@@ -320,10 +320,14 @@ func (c *cloud) unwell(host, head string) string {
 	return ""
 }
 
+// soon is how long after weft has done its work packets may need; slow is for
+// what has to time out first.
+const soon, slow = 3 * time.Second, 15 * time.Second
+
 // reaches waits until one node's ping is answered.
-func (c *cloud) reaches(from, to string) {
+func (c *cloud) reaches(from, to string, limit time.Duration) {
 	c.Helper()
-	c.until(15*time.Second, from+" reaches "+to, func() string {
+	c.until(limit, from+" reaches "+to, func() string {
 		out, err := c.try(from, "ping", "-c1", "-W1", to)
 		if err != nil {
 			return out
@@ -370,12 +374,12 @@ func (c *cloud) made(host string) string {
 		ovs-ofctl -O OpenFlow14 dump-flows weft-int --no-stats | grep -v 'table=30' | sed 's/^ cookie=\([^,]*\),.*table=\([0-9]*\).*/\1 \2/; s/^ cookie=\([^,]*\),.*/\1 0/' | sort | uniq -c
 		for ns in $(ip netns list | cut -d' ' -f1 | sort); do
 			echo "namespace $ns"
-			ip -n $ns -br addr | sed 's/@[^ ]*//; s/ *$//'
+			ip -n $ns -br addr | sed 's/@[^ ]*//' | tr -s ' '
 			ip -n $ns route
 			ip netns exec $ns iptables-save | grep -v '^[#:]'
 		done
 		ps ax -o args= | grep '^dnsmasq' | sort
-		ip -br addr show dev cloudbr1 | sed 's/fe80[^ ]*//; s/ *$//'`)
+		ip -o -4 addr show dev cloudbr1 | cut -d' ' -f7`)
 }
 
 // dump prints the logs of a lab that failed.

@@ -87,6 +87,7 @@ func (p *pace) settle() {
 func (p *pace) end() error {
 	p.mu.Lock()
 	p.asked = true
+	end := time.Now()
 	p.settle()
 	p.mu.Unlock()
 	select {
@@ -97,7 +98,7 @@ func (p *pace) end() error {
 	defer p.mu.Unlock()
 	p.tally.Lost = len(p.open)
 	if p.tally.Lost > 0 {
-		p.tally.Gap = max(p.tally.Gap, time.Since(p.last))
+		p.tally.Gap = max(p.tally.Gap, end.Sub(p.last))
 	}
 	return json.NewEncoder(os.Stdout).Encode(p.tally)
 }

@@ -214,7 +214,7 @@ func (c *cloud) broken() {
 		c.Errorf("the broken network was touched:%s", diff)
 	}
 	c.connects(true, "internet", "", "203.0.113.20", 80)
-	c.reaches("acme/web-1", "web-2")
+	c.reaches("acme/web-1", "web-2", soon)
 	s, err := c.status("kvm1")
 	if err != nil {
 		c.Fatal(err)

@@ -9,7 +9,7 @@ import (
 // patience is how much memory a verb that ends soon takes before it looks for
 // garbage: most trees are done by then, and a large one need not be gone through
 // again and again while it grows.
-const patience = 768 << 20
+const patience = 700 << 20
 
 // patient puts the first collection off until then; after it all is as usual.
 func patient() {

@@ -130,6 +130,12 @@ func (d *Driver) doRows(ctx context.Context, r *run, part []int) {
 			r.fail(part, err)
 			return
 		}
+		if out, err := d.unplugDeaf(ctx, v, r, part); err != nil {
+			r.fail(part, err)
+			return
+		} else if out {
+			continue
+		}
 		t := d.compose(v, r, part)
 		part = t.part
 		if len(t.ops) == 0 {

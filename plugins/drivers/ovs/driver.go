@@ -85,7 +85,12 @@ func (d *Driver) look(ctx context.Context) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.view(ctx)
+	deaf := d.deafLinks() // before the rows: a port plugged in between is not deaf
+	v, err := s.view(ctx)
+	if err == nil {
+		v.deaf = deaf
+	}
+	return v, err
 }
 
 func kindSet(all, asked []resource.Kind) map[resource.Kind]bool {

@@ -117,6 +117,8 @@ func portState(v *view, p *port) resource.State {
 	}
 	if fault := linkFault(p.link, v.mayWait(st)); fault != "" {
 		drift = append(drift, fault)
+	} else if v.isDeaf(p) {
+		drift = append(drift, "its interface was made anew, and the switch still listens to the one before")
 	}
 	return observed(st, drift)
 }

@@ -10,6 +10,7 @@ type view struct {
 	root    *switchRow
 	bridges map[string]*bridge
 	ports   map[string]*port
+	deaf    map[string]bool // links that no switch has open, see deaf.go
 }
 
 type bridge struct {
