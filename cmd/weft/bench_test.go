@@ -14,6 +14,7 @@ import (
 // BenchmarkColdPlan is a pull request's check of the large cloud, 10,000 networks
 // and 100,000 NICs on 500 hosts, each verb as a process that knows nothing: its
 // time, what it takes of all processors, and the most memory that it has at once.
+// The plan is of one changed file.
 func BenchmarkColdPlan(b *testing.B) {
 	dir := largeRepository(b)
 	b.Run("validate", func(b *testing.B) { benchmarkVerb(b, "validate", dir) })

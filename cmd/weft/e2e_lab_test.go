@@ -61,6 +61,7 @@ func TestLab(t *testing.T) {
 		{"Apply", (*cloud).apply},
 		{"Move", (*cloud).moves},
 		{"PowerCut", (*cloud).powerCut},
+		{"Unreachable", (*cloud).unreachable},
 	} {
 		c.part(part.name, part.run)
 	}

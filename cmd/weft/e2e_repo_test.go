@@ -62,29 +62,41 @@ func (c *cloud) stalls(reason string, ready bool, words ...string) {
 	}
 }
 
-// repository: whatever becomes of the repository, the last good intent stays in
-// force, the status says so, and it goes on once all is well.
-func (c *cloud) repository() {
-	before := c.applied()
-	made := map[string]string{}
+// A still life is what hosts have and have applied, which must not change.
+type still struct {
+	c       *cloud
+	applied map[string]int
+	made    map[string]string
+}
+
+func (c *cloud) still() *still {
+	c.Helper()
+	s := &still{c: c, applied: c.applied(), made: map[string]string{}}
 	for _, h := range hosts {
-		made[h] = c.made(h)
+		s.made[h] = c.made(h)
 	}
-	untouched := func(what string) {
-		c.Helper()
-		for h, id := range c.applied() {
-			if id != before[h] {
-				c.Errorf("%s: %s applied something: %+v", what, h, c.history(h)[0])
-			}
-			if diff := difference(made[h], c.made(h)); diff != "" {
-				c.Errorf("%s: %s changed:%s", what, h, diff)
-			}
+	return s
+}
+
+// holds says that nothing was applied and nothing changed since.
+func (s *still) holds(what string) {
+	s.c.Helper()
+	for h, id := range s.c.applied() {
+		if id != s.applied[h] {
+			s.c.Errorf("%s: %s applied something: %+v", what, h, s.c.history(h)[0])
+		}
+		if diff := difference(s.made[h], s.c.made(h)); diff != "" {
+			s.c.Errorf("%s: %s changed:%s", what, h, diff)
 		}
 	}
-	flows := []*probe{c.pinging("acme/web-1", "10.1.1.4"), c.pinging("beta/files", world)}
-	bare := c.bare()
+}
 
-	// Unreachable.
+// unreachable: without its repository a host stays what it is, over a restart of
+// the agent too, and heals; once it is back, commits are noticed as before.
+func (c *cloud) unreachable() {
+	as := c.still()
+	ping := c.pinging("beta/files", world)
+	bare := c.bare()
 	away := filepath.Join(bare, "away")
 	move := func(from, to string) {
 		c.Helper()
@@ -109,18 +121,30 @@ func (c *cloud) repository() {
 		c.kill9(h, "agent")
 	}
 	c.stalls("Unreachable", true)
-	untouched("without a repository")
-	// It heals all the same.
+	as.holds("without a repository")
 	c.in("host/kvm1", "sh", "-ec", "kill -9 $(pgrep -f '^dnsmasq.*weft-acme-app/dnsmasq.conf')")
-	c.until(10*time.Second, "drift is healed without a repository", func() string { return difference(made["kvm1"], c.made("kvm1")) })
-	before = c.applied()
+	c.until(10*time.Second, "drift is healed without a repository", func() string { return difference(as.made["kvm1"], c.made("kvm1")) })
+	as = c.still()
 	move(away, bare)
 	if err := os.Remove(away); err != nil {
 		c.Fatal(err)
 	}
+	for _, h := range hosts {
+		c.in("host/"+h, "weft", "reconcile")
+	}
 	c.well()
-	untouched("with the repository back")
+	as.holds("with the repository back")
+	ping.unbroken()
+	c.edit("tenants/beta.yaml", "ports: 25,", "ports: 26,")
+	c.commit()
+}
 
+// repository: whatever comes in it, the last good intent stays in force, the
+// status says so, and it goes on once all is well.
+func (c *cloud) repository() {
+	as := c.still()
+	flows := []*probe{c.pinging("acme/web-1", "10.1.1.4"), c.pinging("beta/files", world)}
+	bare := c.bare()
 	work := c.TempDir()
 	c.git(work, "clone", "-q", bare, ".")
 	good := c.git(work, "rev-parse", "HEAD")
@@ -143,11 +167,11 @@ func (c *cloud) repository() {
 		s, _ := c.status(h)
 		c.Logf("%s at a commit of nothing: %s", h, s.Line())
 	}
-	untouched("a commit of nothing")
+	as.holds("a commit of nothing")
 	c.git(work, "revert", "--no-edit", "HEAD")
 	c.git(work, "push", "-q", "origin", "main")
 	c.well()
-	untouched("nothing and back")
+	as.holds("nothing and back")
 
 	// A tree of which nothing can be read.
 	for _, f := range []string{"infra/zone.yaml", "infra/hosts.yaml", "infra/fabrics.yaml", "tenants/acme-web.yaml"} {
@@ -158,14 +182,14 @@ func (c *cloud) repository() {
 	c.git(work, "commit", "-qam", "torn")
 	c.git(work, "push", "-q", "origin", "main")
 	c.stalls("Invalid", false)
-	untouched("a torn tree")
+	as.holds("a torn tree")
 	if out := c.in("host/kvm1", "weft", "status"); !strings.Contains(out, "infra/zone.yaml:") {
 		c.Errorf("status with a torn tree names no file:\n%s", out)
 	}
 	c.git(work, "revert", "--no-edit", "HEAD")
 	c.git(work, "push", "-q", "origin", "main")
 	c.well()
-	untouched("torn and back")
+	as.holds("torn and back")
 
 	// A history that was rewritten is followed on consent only.
 	c.git(work, "reset", "-q", "--hard", good)
@@ -176,12 +200,12 @@ func (c *cloud) repository() {
 		c.kill9(h, "agent")
 	}
 	c.stalls("Rewritten", false)
-	untouched("a history that was rewritten")
+	as.holds("a history that was rewritten")
 	for _, h := range hosts {
 		c.in("host/"+h, "weft", "reconcile", "--accept-rewrite")
 	}
 	c.well()
-	untouched("a history that is accepted")
+	as.holds("a history that is accepted")
 	for _, f := range flows {
 		f.unbroken()
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,8 +38,28 @@ func TestExamples(t *testing.T) {
 			}
 			for _, h := range tree.Hosts() {
 				golden(t, filepath.Join(dir, "expect", h+".txt"), intentText(tree.Intent(h)))
+				madeAgain(t, dir, tree.Intent(h))
 			}
 		})
+	}
+}
+
+// madeAgain: entries that are made when asked for are those that were compiled,
+// and those that the host's own compiler keeps.
+func madeAgain(t *testing.T, dir string, in *resource.Intent) {
+	t.Helper()
+	own, err := newCompilerOf(in.Host).workTree(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own.Intent(in.Host).Fingerprint() != in.Fingerprint() {
+		t.Errorf("%s: compiled for this host only its intent is another", in.Host)
+	}
+	for _, f := range in.Fragments {
+		again := resource.NewFragment(f.Owner, f.Entries())
+		if again.Print != f.Print || again.Len() != f.Len() || !slices.Equal(again.Marks(), f.Marks()) {
+			t.Errorf("%s: %s is not the same when made again", in.Host, f.Owner)
+		}
 	}
 }
 

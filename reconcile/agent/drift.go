@@ -120,12 +120,18 @@ func what(a *plan.Action, with int) []string {
 			out = append(out, fmt.Sprintf("%s is %q, should be %q", c.Field, c.From, c.To))
 			continue
 		}
+		field := c.Field + " "
+		if c.Field == "drift" {
+			field = "" // a driver's own words
+		}
 		for _, l := range c.Diff {
-			switch l.Op { // seen from the host: what is there too much, and what is missing
-			case "-":
-				out = append(out, c.Field+" has:   "+l.Text)
-			case "+":
-				out = append(out, c.Field+" lacks: "+l.Text)
+			switch { // seen from the host: what is there too much, and what is missing
+			case l.Op == "-":
+				out = append(out, field+"extra:   "+l.Text)
+			case l.Op == "+":
+				out = append(out, field+"missing: "+l.Text)
+			case field == "":
+				out = append(out, l.Text)
 			}
 		}
 	}

@@ -26,6 +26,15 @@ func same(t *testing.T, what string, got, want *Result) {
 		if a.Fingerprint() != b.Fingerprint() {
 			t.Fatalf("%s: host %s:\n%s\nwant:\n%s", what, h, show(a), show(b))
 		}
+		for _, f := range a.Fragments {
+			again := resource.NewFragment(f.Owner, f.Entries())
+			if again.Print != f.Print || again.Len() != f.Len() || !slices.Equal(again.Marks(), f.Marks()) {
+				t.Fatalf("%s: host %s: %s is not the same when made again", what, h, f.Owner)
+			}
+		}
+	}
+	if a, b := showDiags(got.CheckLock()), showDiags(alloc.Check(want.Demands(), want.lock)); a != b {
+		t.Fatalf("%s: the lock is judged\n%s\nwant:\n%s", what, a, b)
 	}
 	if a, b := showDiags(got.Diags), showDiags(want.Diags); a != b {
 		t.Fatalf("%s: diagnostics:\n%s\nwant:\n%s", what, a, b)

@@ -47,12 +47,12 @@ func drift(s resource.Seen) Change {
 	return c
 }
 
-// driftLine takes a line of a driver's own difference: "-" is what stands
-// there and should not, "+" what is missing.
+// driftLine takes a line of a driver's own difference: what is "missing" is shown
+// as added, what is "extra" or "foreign" as removed, anything else as it is.
 func driftLine(l string) Line {
-	for _, op := range []string{"-", "+"} {
-		if rest, ok := strings.CutPrefix(l, op); ok {
-			return Line{Op: op, Text: strings.TrimPrefix(rest, " ")}
+	for prefix, op := range map[string]string{"missing ": "+", "extra ": "-", "foreign ": "-"} {
+		if rest, ok := strings.CutPrefix(l, prefix); ok {
+			return Line{Op: op, Text: rest}
 		}
 	}
 	return Line{Text: l}

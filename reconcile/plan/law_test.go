@@ -239,7 +239,19 @@ func TestBetweenAgreesWithDiff(t *testing.T) {
 		if !reflect.DeepEqual(a, b) {
 			t.Fatalf("seed %d: Diff\n%s\nBetween\n%s", seed, describe(a, nil), describe(b, nil))
 		}
+		if c, err := plan.Between(thin(from), thin(to), plan.Options{}); err != nil || !reflect.DeepEqual(a, c) {
+			t.Fatalf("seed %d: Diff\n%s\nBetween, of fragments that keep no entries, %v\n%s", seed, describe(a, nil), err, describe(c, nil))
+		}
 	}
+}
+
+// thin is in with fragments that make their entries whenever they are asked.
+func thin(in *resource.Intent) *resource.Intent {
+	var out []*resource.Fragment
+	for _, f := range in.Fragments {
+		out = append(out, f.Thin(func() []resource.Entry { return slices.Clone(f.Entries()) }))
+	}
+	return resource.NewIntent(in.Host, out, in.Holds)
 }
 
 func TestDriftIsTold(t *testing.T) {

@@ -183,8 +183,11 @@ func (w *world) usersOf(id resource.ID) []resource.ID {
 		return l
 	}
 	l := w.users[id]
+	_, there := w.before[id]
+	_, wanted := w.after[id]
 	for _, f := range w.same {
-		if !f.Needs(id) && !f.Has(id) {
+		// What one fragment has no other has.
+		if !f.Needs(id) && (there || wanted || !f.Has(id)) {
 			continue
 		}
 		for _, e := range f.Entries() {

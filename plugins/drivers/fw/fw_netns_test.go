@@ -72,14 +72,14 @@ func TestDrift(t *testing.T) {
 			do(t, d, steps(false, states...))
 			same(t, d, want)
 			cases := []struct{ name, line, want, drift string }{
-				{"flush", "IPT -F FORWARD", "fw.chain NS/4/filter/FORWARD is", "- -A FORWARD"},
-				{"add", "IPT -I EGRESS -j ACCEPT", "fw.chain NS/4/filter/EGRESS is", "+ -A EGRESS -j ACCEPT"},
-				{"order", "IPT -D EGRESS 1; IPT -D EGRESS 1; IPT -D EGRESS 1; IPT -A EGRESS -p 47 -j ACCEPT", "fw.chain NS/4/filter/EGRESS is", "+ -A EGRESS"},
+				{"flush", "IPT -F FORWARD", "fw.chain NS/4/filter/FORWARD is", "missing -A FORWARD"},
+				{"add", "IPT -I EGRESS -j ACCEPT", "fw.chain NS/4/filter/EGRESS is", "extra -A EGRESS -j ACCEPT"},
+				{"order", "IPT -D EGRESS 1; IPT -D EGRESS 1; IPT -D EGRESS 1; IPT -A EGRESS -p 47 -j ACCEPT", "fw.chain NS/4/filter/EGRESS is", "extra -A EGRESS"},
 				{"policy", "IPT -P FORWARD ACCEPT", "fw.chain NS/4/filter/FORWARD is", "policy is ACCEPT instead of DROP"},
-				{"chain", "IPT -N mine; IPT -A mine -j DROP", "extra fw.chain NS/4/filter/mine", "+ -A mine -j DROP"},
-				{"chain in use", "IPT -N mine; IPT -I OUTPUT -j mine", "extra fw.chain NS/4/filter/OUTPUT", "+ -A OUTPUT -j mine"},
+				{"chain", "IPT -N mine; IPT -A mine -j DROP", "extra fw.chain NS/4/filter/mine", "extra -A mine -j DROP"},
+				{"chain in use", "IPT -N mine; IPT -I OUTPUT -j mine", "extra fw.chain NS/4/filter/OUTPUT", "extra -A OUTPUT -j mine"},
 				{"built-in", "IPT -A INPUT -p tcp --dport 22 -j ACCEPT", "extra fw.chain NS/4/filter/INPUT", "22"},
-				{"family 6", "IP6T -F INPUT", "fw.chain NS/6/filter/INPUT is", "- -A INPUT"},
+				{"family 6", "IP6T -F INPUT", "fw.chain NS/6/filter/INPUT is", "missing -A INPUT"},
 				{"member extra", "ip netns exec NS ipset add office 203.0.113.0/24", "fw.set NS/office is", ""},
 				{"member gone", "ip netns exec NS ipset del office 192.0.2.0/24", "fw.set NS/office is", ""},
 				{"half the world", "ip netns exec NS ipset del world 0.0.0.0/1", "fw.set NS/world is", ""},

@@ -133,7 +133,7 @@ func seen(id resource.ID, c *kchain, was []string, needs []resource.ID) resource
 	}
 }
 
-// drift lists in lines what is missing ("-") and what is extra ("+").
+// drift lists in lines what is missing and what is extra.
 func drift(was []string, c *kchain) string {
 	var lines []string
 	if len(was) == 0 {
@@ -150,7 +150,7 @@ func drift(was []string, c *kchain) string {
 	moved := true
 	for _, r := range was[1:] {
 		if left[r] == 0 {
-			lines, moved = append(lines, "- "+r), false
+			lines, moved = append(lines, "missing "+r), false
 			continue
 		}
 		left[r]--
@@ -158,7 +158,7 @@ func drift(was []string, c *kchain) string {
 	for _, r := range c.rules {
 		if left[r] > 0 {
 			left[r]--
-			lines, moved = append(lines, "+ "+r), false
+			lines, moved = append(lines, "extra "+r), false
 		}
 	}
 	if moved && !slices.Equal(was[1:], c.rules) {

@@ -296,8 +296,8 @@ func TestDrift(t *testing.T) {
 	}{
 		{kchain{"DROP", []string{"-A c 1", "-A c 2", "-A c 2"}}, ""},
 		{kchain{"ACCEPT", []string{"-A c 1", "-A c 2", "-A c 2"}}, "policy is ACCEPT instead of DROP"},
-		{kchain{"DROP", []string{"-A c 1", "-A c 2"}}, "- -A c 2"},
-		{kchain{"DROP", []string{"-A c 1", "-A c 2", "-A c 2", "-A c 3"}}, "+ -A c 3"},
+		{kchain{"DROP", []string{"-A c 1", "-A c 2"}}, "missing -A c 2"},
+		{kchain{"DROP", []string{"-A c 1", "-A c 2", "-A c 2", "-A c 3"}}, "extra -A c 3"},
 		{kchain{"DROP", []string{"-A c 2", "-A c 1", "-A c 2"}}, "the rules are in another order"},
 	} {
 		if got := drift(was, &x.c); got != x.want {

@@ -16,12 +16,17 @@ import (
 type bundle struct {
 	// wipe lists cookies all of whose flows go, learned ones too.
 	wipe []uint64
+	// forget lists cookies whose learned flows go: they lead to ports that are
+	// elsewhere now.
+	forget []uint64
 	// cut and add are of single rules, by cookie. A rule that is there is
 	// changed in place by add, and what it has learned stays.
 	cut, add map[uint64][]rule
 }
 
-func (b *bundle) empty() bool { return len(b.wipe) == 0 && len(b.cut) == 0 && len(b.add) == 0 }
+func (b *bundle) empty() bool {
+	return len(b.wipe) == 0 && len(b.forget) == 0 && len(b.cut) == 0 && len(b.add) == 0
+}
 
 // words is text in the place of the package's matches and actions: its types do
 // not know all that weft's rules say (metadata, registers in set_field, OpenFlow
@@ -56,6 +61,9 @@ func (d *Driver) send(ctx context.Context, bridge string, b *bundle) error {
 	err := c.OpenFlow.AddFlowBundle("unix:"+d.socket(bridge), func(tx *ofctl.FlowTransaction) error {
 		for _, cookie := range b.wipe {
 			tx.Delete(&ofctl.MatchFlow{Cookie: cookie, Table: ofctl.AnyTable})
+		}
+		for _, cookie := range b.forget {
+			tx.Delete(&ofctl.MatchFlow{Cookie: cookie, Table: learnTable})
 		}
 		for cookie, rules := range b.cut {
 			for _, r := range rules {

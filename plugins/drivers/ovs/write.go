@@ -55,6 +55,7 @@ type edit struct {
 	bound  map[string]int
 	rules  map[string]rule // wanted, by key
 	old    flowRecord
+	moved  bool // a port that the rules name is not where it was
 }
 
 // writeFlows makes the units of one bridge be as the steps say. If the switch
@@ -121,6 +122,11 @@ func (d *Driver) edit(r *run, i int, bridge string, x *binder) (*edit, error) {
 	}
 	e.bound = x.bind(e.flows)
 	e.old = d.flowRecord(bridge, e.cookie)
+	var mark flowMark
+	d.flowStore().Load(flowKey(bridge, e.cookie), &mark)
+	for sym, was := range mark.Bound {
+		e.moved = e.moved || was > 0 && e.bound[sym] != was
+	}
 	var err error
 	e.rules, err = render(e.flows, e.cookie, e.bound)
 	return e, err
@@ -165,6 +171,9 @@ func (e *edit) changes(now map[string]rule, b *bundle) {
 	if e.drop {
 		b.wipe = append(b.wipe, e.cookie)
 		return
+	}
+	if e.moved {
+		b.forget = append(b.forget, e.cookie)
 	}
 	for key, r := range now {
 		if _, ok := e.rules[key]; !ok {

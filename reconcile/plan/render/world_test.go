@@ -114,7 +114,7 @@ func live(t *testing.T, opt plan.Options) *plan.Plan {
 	delete(seen.Set, resource.ID{Kind: resource.KindBridge, Name: "cloudbr1"})
 	delete(seen.Set, resource.ID{Kind: resource.KindProcess, Name: "acme-web/dnsmasq"})
 	chain := resource.ChainID("acme-web", 4, "filter", "FORWARD")
-	seen.Set.Put(resource.Entry{Owner: web, State: resource.Seen{Ident: chain, Up: resource.ID{Kind: resource.KindNS, Name: "acme-web"}, Drift: "+ -A FORWARD -p tcp --dport 22 -j ACCEPT\n- -A FORWARD -j ACCEPT"}})
+	seen.Set.Put(resource.Entry{Owner: web, State: resource.Seen{Ident: chain, Up: resource.ID{Kind: resource.KindNS, Name: "acme-web"}, Drift: "missing -A FORWARD -p tcp --dport 22 -j ACCEPT\nextra -A FORWARD -j ACCEPT"}})
 	stray := resource.Port{Bridge: "weft-int", Name: "old0"}
 	seen.Set.Put(resource.Entry{Owner: web, State: stray})
 	for _, e := range router(db, "acme-db", "", 1450, nil) {
