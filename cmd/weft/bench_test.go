@@ -4,11 +4,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 
 	"weft.dev/reconcile/compile/cloudgen"
+	"weft.dev/reconcile/source"
 )
 
 // BenchmarkColdPlan is a pull request's check of the large cloud, 10,000 networks
@@ -39,8 +41,7 @@ func largeRepository(b *testing.B) string {
 	}
 	verb(b, "weft", "lock", dir)
 	verb(b, "git", "init", "-q", dir)
-	verb(b, "git", "-C", dir, "add", "-A")
-	verb(b, "git", "-C", dir, "-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "gc.auto=0", "commit", "-q", "-m", "one")
+	commitAll(b, dir)
 	verb(b, "git", "-C", dir, "repack", "-q", "-a", "-d")
 	return dir
 }
@@ -82,4 +83,74 @@ func verb(b *testing.B, name string, args ...string) *os.ProcessState {
 		b.Fatalf("%s %v: %v\n%s", name, args, err, out)
 	}
 	return cmd.ProcessState
+}
+
+// BenchmarkOneFile is what a commit in the large cloud costs the agent of one host
+// before it looks at the host: one file says something else, or has one more
+// machine, which has numbers in the lock. live-MB is what the agent keeps.
+func BenchmarkOneFile(b *testing.B) {
+	dir := largeRepository(b)
+	name := cloudgen.NetworkFile(cloudgen.Large, 5000)
+	changeFiles(b, dir, name)
+	commitAll(b, dir)
+	path := filepath.Join(dir, name)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(path, append(text, oneMore...), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	verb(b, "weft", "lock", dir)
+	commitAll(b, dir)
+	b.Run("changed", func(b *testing.B) { benchmarkCommits(b, dir, "HEAD~2", "HEAD~1") })
+	b.Run("added", func(b *testing.B) { benchmarkCommits(b, dir, "HEAD~1", "HEAD") })
+}
+
+// oneMore is a machine in the network whose file is changed.
+const oneMore = `---
+apiVersion: weft.dev/v1alpha1
+kind: VirtualMachine
+metadata: {name: one-more, account: acc0}
+spec: {zone: zone0, host: kvm0, nics: [{network: net5000}]}
+`
+
+func commitAll(b *testing.B, dir string) {
+	b.Helper()
+	verb(b, "git", "-C", dir, "add", "-A")
+	verb(b, "git", "-C", dir, "-c", "user.name=Ann", "-c", "user.email=ann@example.com", "commit", "-q", "-m", "a commit")
+}
+
+// benchmarkCommits compiles two commits in turn.
+func benchmarkCommits(b *testing.B, dir string, revs ...string) {
+	b.Helper()
+	co, err := source.Local(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = co.Close() }()
+	c := newCompilerOf("kvm1")
+	step := func(rev string) *compiled {
+		files, err := co.TreeAt(rev)
+		if err != nil {
+			b.Fatal(err)
+		}
+		t, err := c.compile(files, nil)
+		if err != nil || t.diags.HasErrors() || len(t.Holds()) > 0 {
+			b.Fatal(err, t.diags, t.Holds())
+		}
+		return t
+	}
+	last := step(revs[1])
+	for i := 0; b.Loop(); i++ {
+		if last = step(revs[i%2]); last.Stats.Compiled != 1 {
+			b.Fatal(last.Stats)
+		}
+	}
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	b.ReportMetric(float64(m.HeapAlloc>>20), "live-MB")
+	runtime.KeepAlive(last)
+	runtime.KeepAlive(c)
 }

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,8 +70,5 @@ func (c *cloud) apply() {
 	// The agent makes it what its repository says.
 	c.must("lab", "start", "agent/kvm1")
 	c.well()
-	st, _ := c.status("kvm1")
-	b, _ := json.MarshalIndent(st, "", " ")
-	c.Logf("%s %s", c.in(on, "sh", "-c", "weft history; cat /run/lab/state/log/agent.log"), b)
 	c.connects(false, "internet", "", "203.0.113.73", 26)
 }

@@ -312,7 +312,7 @@ func (c *cloud) unwell(host, head string) string {
 	}
 	switch ready := s.Condition(status.Ready); {
 	case !ready.True:
-		return ready.Message
+		return "not ready: " + ready.Reason + " " + ready.Message
 	case !strings.HasSuffix(s.LastAppliedRevision, head):
 		return "is at " + s.LastAppliedRevision
 	case len(s.Drift) > 0:

@@ -136,7 +136,7 @@ func (c *cloud) unreachable() {
 	as.holds("with the repository back")
 	ping.unbroken()
 	c.edit("tenants/beta.yaml", "ports: 25,", "ports: 26,")
-	c.commit()
+	c.must("lab", "commit", c.tree, "--timeout", "10s")
 }
 
 // repository: whatever comes in it, the last good intent stays in force, the

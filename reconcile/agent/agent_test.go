@@ -85,7 +85,7 @@ func TestUnreachable(t *testing.T) {
 	w.repo.stored = false
 	w.repo.mu.Unlock()
 	w.start()
-	s = w.until("it starts from the stored intent", func(s *status.Status) bool { return s.Condition(status.Ready).True })
+	w.until("it starts from the stored intent", func(s *status.Status) bool { return s.Condition(status.Ready).True })
 	w.kernel.remove("a")
 	w.until("drift is healed by that", func(s *status.Status) bool { return len(s.Repaired) == 1 })
 	w.repo.fail(nil)

@@ -157,14 +157,21 @@ func (c *Compiler) renumbered(lock *alloc.Lock, tree *schema.Tree, dirty map[sch
 	if c.input.fresh {
 		return
 	}
+	others, names := map[schema.ID]bool{}, map[string]bool{}
 	for _, owner := range lock.Changed(c.input.lock) {
 		id, ok := documentOf(owner)
-		if !ok {
-			continue
-		}
-		if id.Kind == schema.KindNetwork {
+		if ok && id.Kind == schema.KindNetwork {
 			dirty[id] = true
-		} else if d := tree.Lookup(id); d != nil {
+		} else if ok {
+			others[id], names[id.Name] = true, true
+		}
+	}
+	if len(others) == 0 {
+		return
+	}
+	// Once through the documents is far less than an index of them.
+	for _, d := range tree.Documents {
+		if names[d.Meta.Name] && others[d.ID()] {
 			mark(dirty, model.NetworksOf(d))
 			c.touchLoose(d, dirty)
 		}

@@ -127,7 +127,7 @@ func (w *pass) run(ctx context.Context) error {
 	}
 	if err := plan.Guard(p, p.Observed, w.limits()); err != nil {
 		r.Refused = err.Error()
-		return nil
+		return nil //nolint:nilerr // a refusal is a result
 	}
 	if p.Empty() {
 		for o := range w.backoff {
@@ -212,7 +212,7 @@ func (w *pass) rounds(ctx context.Context, skip func(*plan.Step) error, faults f
 			return !failed && tries[a.ID] < 2
 		})
 		if !again || round == maxRounds || ctx.Err() != nil || plan.Guard(left, left.Observed, w.limits()) != nil {
-			return nil
+			return nil //nolint:nilerr // what is left stands in the result
 		}
 	}
 }
@@ -298,15 +298,16 @@ func (w *pass) judge(faults faults) {
 // unverified says what a second look found though the step succeeded.
 func unverified(a *plan.Action) string {
 	out := "it is not as it should be after all was done"
-	for _, c := range a.Changes {
-		for _, l := range c.Diff {
-			if l.Op == "+" || l.Op == "-" {
-				return fmt.Sprintf("%s: %s: %s%s", out, c.Field, l.Op, l.Text)
-			}
-		}
-		return fmt.Sprintf("%s: %s is %q, not %q", out, c.Field, c.From, c.To)
+	if len(a.Changes) == 0 {
+		return out
 	}
-	return out
+	c := a.Changes[0]
+	for _, l := range c.Diff {
+		if l.Op == "+" || l.Op == "-" {
+			return fmt.Sprintf("%s: %s: %s%s", out, c.Field, l.Op, l.Text)
+		}
+	}
+	return fmt.Sprintf("%s: %s is %q, not %q", out, c.Field, c.From, c.To)
 }
 
 // schedule says when an owner is tried again.

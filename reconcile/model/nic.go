@@ -217,7 +217,7 @@ func (r *resolver) nicFormerly(n *NIC) string {
 // stated reports whether a NIC may have the address that its document states.
 func (r *resolver) stated(n *NIC, ip netip.Addr, i int) bool {
 	c := r.n.CIDR
-	why := ""
+	var why string
 	switch {
 	case !c.Contains(ip):
 		why = "is outside " + c.String() + " of network " + r.n.ID.Name

@@ -57,7 +57,7 @@ func Between(base, head *resource.Intent, opt Options) (*Plan, error) {
 // folded.
 func (w *world) pair(base, head []*resource.Fragment) error {
 	for len(base) > 0 || len(head) > 0 {
-		c := 0
+		var c int
 		switch {
 		case len(base) == 0:
 			c = 1

@@ -56,7 +56,7 @@ func drawState(r *rand.Rand, kind Kind) State {
 	}
 	switch kind {
 	case KindBridge:
-		return Bridge{word(), word(), word(), flag(), flag(), number()}
+		return Bridge{word(), word(), word(), flag(), flag(), number(), word()}
 	case KindPort:
 		return Port{Bridge: word(), Name: word(), Type: word(), Peer: word(), IfaceID: word(), MAC: word(), Uplink: flag(), Link: maybe(), Guards: ids()}
 	case KindTunnel:

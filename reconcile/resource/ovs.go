@@ -20,6 +20,9 @@ type Bridge struct {
 	Adopt bool `json:"adopt,omitempty"`
 	// MTU is requested of a bridge that weft makes; 0 leaves the default.
 	MTU int `json:"mtu,omitempty"`
+	// MAC of the local port, "" for the switch's choice. One that is always the
+	// same lets neighbours go on when the bridge had to be made anew.
+	MAC string `json:"mac,omitempty"`
 }
 
 // ID implements State.
@@ -33,7 +36,7 @@ func (b Bridge) Adopts() bool { return b.Adopt || b.Existing }
 
 // Fingerprint implements State.
 func (b Bridge) Fingerprint() uint64 {
-	return newHash(string(KindBridge)).str(b.Name).str(b.Datapath).str(b.FailMode).flag(b.Existing).num(uint64(b.MTU)).sum()
+	return newHash(string(KindBridge)).str(b.Name).str(b.Datapath).str(b.FailMode).flag(b.Existing).num(uint64(b.MTU)).str(b.MAC).sum()
 }
 
 // Fields implements State.
@@ -42,6 +45,7 @@ func (b Bridge) Fields() []Field {
 		{Name: "datapath", Value: b.Datapath, Fixed: true},
 		{Name: "fail-mode", Value: b.FailMode},
 		{Name: "mtu", Value: number(b.MTU)},
+		{Name: "mac", Value: b.MAC},
 	}
 }
 

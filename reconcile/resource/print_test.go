@@ -22,7 +22,7 @@ func samples() []resource.State {
 	}
 	do := resource.Verdict{Target: "DNAT", To: addr, Ports: schema.PortRange{From: 80, To: 81}, Base: 8000, Mark: 3}
 	return []resource.State{
-		resource.Bridge{Name: "br", Datapath: "netdev", FailMode: "secure", Existing: true, Adopt: true, MTU: 1600},
+		resource.Bridge{Name: "br", Datapath: "netdev", FailMode: "secure", Existing: true, Adopt: true, MTU: 1600, MAC: "02:00:00:00:00:02"},
 		resource.Port{Bridge: "br", Name: "p", Type: "patch", Peer: "q", IfaceID: "a/b/c", MAC: "02:00:00:00:00:01", Uplink: true, Link: &id, Guards: []resource.ID{id}},
 		resource.Tunnel{Bridge: "br", Name: "t", Type: "vxlan", Local: addr, Remote: addr.Next(), DstPort: 4789, Endpoint: &id},
 		resource.Flows{Bridge: "br", Owner: "network/a/b", Rules: []resource.Flow{{

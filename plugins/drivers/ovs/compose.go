@@ -110,6 +110,7 @@ func (t *txn) makeBridge(st resource.Bridge, owner resource.Owner) error {
 		"datapath_type": st.Datapath, "fail_mode": set(st.FailMode), "controller": set(), "protocols": set(),
 	}))
 	t.op(put(tableBridge, st.Name, "external_ids", keys, drop...))
+	t.op(put(tableBridge, st.Name, "other_config", hwaddr(st.MAC), keyHWAddr))
 	t.op(update(tableInterface, st.Name, row{"mtu_request": optional(st.MTU)}))
 	return nil
 }
@@ -128,6 +129,7 @@ func (t *txn) newBridge(st resource.Bridge, owner resource.Owner) error {
 	t.op(insert(tablePort, port1, row{"name": st.Name, "interfaces": set(named(link1))}))
 	t.op(insert(tableBridge, bridge1, row{
 		"name": st.Name, "datapath_type": st.Datapath, "fail_mode": set(st.FailMode), "ports": set(named(port1)), "external_ids": dict(keys),
+		"other_config": dict(hwaddr(st.MAC)),
 	}))
 	t.op(root(t.v, link(tableSwitch, "", "bridges", bridge1)))
 	b := &bridge{bridgeRow: &bridgeRow{Name: st.Name, ExternalIDs: keys}}

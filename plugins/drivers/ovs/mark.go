@@ -24,6 +24,17 @@ const (
 	keyMAC     = "attached-mac"
 )
 
+// keyHWAddr is the key of a bridge's other_config with the MAC of its local port.
+const keyHWAddr = "hwaddr"
+
+// hwaddr is the other_config that gives a bridge its MAC.
+func hwaddr(mac string) map[string]string {
+	if mac == "" {
+		return nil
+	}
+	return map[string]string{keyHWAddr: mac}
+}
+
 // needs is what a state requires beside its parent; without it a fresh process
 // could not tell in which order to take things down.
 type needs struct {

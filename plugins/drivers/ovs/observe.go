@@ -74,7 +74,7 @@ func observed(st resource.State, drift []string) resource.State {
 }
 
 func bridgeState(b *bridge) resource.State {
-	st := resource.Bridge{Name: b.Name, Datapath: b.Datapath, FailMode: text(b.FailMode)}
+	st := resource.Bridge{Name: b.Name, Datapath: b.Datapath, FailMode: text(b.FailMode), MAC: b.OtherConfig[keyHWAddr]}
 	if st.Datapath == "" {
 		st.Datapath = "system"
 	}

@@ -42,6 +42,7 @@ type bridgeRow struct {
 	Ports       []string          `ovsdb:"ports"`
 	Controller  []string          `ovsdb:"controller"`
 	Protocols   []string          `ovsdb:"protocols"`
+	OtherConfig map[string]string `ovsdb:"other_config"`
 	ExternalIDs map[string]string `ovsdb:"external_ids"`
 }
 
@@ -199,7 +200,7 @@ func (s *session) monitor(ctx context.Context) error {
 	sw, br, po, in := &switchRow{}, &bridgeRow{}, &portRow{}, &interfaceRow{}
 	_, err := s.client.Monitor(ctx, s.client.NewMonitor(
 		client.WithTable(sw, &sw.Bridges, &sw.NextCfg, &sw.CurCfg, &sw.Datapaths),
-		client.WithTable(br, &br.Name, &br.Datapath, &br.FailMode, &br.Ports, &br.Controller, &br.Protocols, &br.ExternalIDs),
+		client.WithTable(br, &br.Name, &br.Datapath, &br.FailMode, &br.Ports, &br.Controller, &br.Protocols, &br.OtherConfig, &br.ExternalIDs),
 		client.WithTable(po, &po.Name, &po.Interfaces, &po.Tag, &po.Trunks, &po.VLANMode, &po.ExternalIDs),
 		client.WithTable(in, &in.Name, &in.Type, &in.Options, &in.ExternalIDs, &in.MTURequest, &in.OFPort, &in.Error),
 	))

@@ -60,6 +60,13 @@ func (d *hostDraft) fabrics(needs *plugin.Needs) {
 	}
 }
 
+// bridgeMAC is a locally administered address, the same for ever: other hosts'
+// tunnels and neighbours keep it for minutes.
+func bridgeMAC(h *model.Host, bridge string) string {
+	v := resource.Digest("bridge-mac", h.Zone, h.Name, bridge)
+	return schema.MAC{2, byte(v >> 32), byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}.String()
+}
+
 // datapath is what h's bridges are made with.
 func datapath(h *model.Host) string {
 	if h.Facts.Datapath != "" {
@@ -81,7 +88,7 @@ func (d *hostDraft) bridge(b *schema.HostBridge, needs *plugin.Needs) {
 		return
 	}
 	d.out.Ask(d.host.Name, resource.Bridge{
-		Name: b.Name, Datapath: datapath(d.host), FailMode: "standalone", Adopt: true, MTU: needs.MTU(b.Name),
+		Name: b.Name, Datapath: datapath(d.host), FailMode: "standalone", Adopt: true, MTU: needs.MTU(b.Name), MAC: bridgeMAC(d.host, b.Name),
 	}, at)
 	for _, up := range b.Uplinks {
 		link := resource.Link{Name: up, Up: true}
