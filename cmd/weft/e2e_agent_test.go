@@ -90,7 +90,7 @@ func (c *cloud) switches() {
 	c.in("host/kvm1", "sh", "-ec", "ovs-vsctl --timeout=10 del-port $(ovs-vsctl --timeout=10 list-ports weft-int | grep -m1 ^wp-)")
 	c.until(15*time.Second, "drift is healed after the database was killed", func() string { return difference(before, c.made("kvm1")) })
 	ping.unbroken()
-	for _, to := range []string{"acme/app-1", "acme/web-1", "beta/mail"} {
+	for _, to := range []string{"acme/web-1", "acme/web-2", "beta/files", "beta/mail"} {
 		c.reaches(to, world, soon)
 	}
 }

@@ -40,7 +40,7 @@ func TestLab(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	c := bringUp(t, fmt.Sprintf("e2e%d", os.Getpid()), quickstart)
+	c := startLab(t, fmt.Sprintf("e2e%d", os.Getpid()), quickstart)
 	for _, part := range []struct {
 		name string
 		run  func(*cloud)
@@ -67,8 +67,8 @@ func TestLab(t *testing.T) {
 	}
 }
 
-// bringUp starts a lab of a copy of the tree in dir; it goes down with the test.
-func bringUp(t *testing.T, name, dir string) *cloud {
+// startLab starts a lab of a copy of the tree in dir; it goes down with the test.
+func startLab(t *testing.T, name, dir string) *cloud {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)

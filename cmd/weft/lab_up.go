@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,15 +107,19 @@ func (l *labApp) converge(ctx context.Context, c *lab.Client, hosts []string, re
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	var missing []string
 	for {
-		var missing []string
+		var now []string
 		for _, h := range hosts {
 			if why := l.behind(ctx, c, h, rev); why != "" {
-				missing = append(missing, h+": "+why)
+				now = append(now, h+": "+why)
 			}
 		}
-		if len(missing) == 0 {
+		if len(now) == 0 {
 			break
+		}
+		if ctx.Err() == nil || missing == nil {
+			missing = now // the end of ctx is no reason
 		}
 		select {
 		case <-ctx.Done():
@@ -144,7 +149,7 @@ func (l *labApp) behind(ctx context.Context, c *lab.Client, name string, rev sou
 	case !strings.HasSuffix(s.ObservedRevision, rev.Commit):
 		return "has not seen " + status.Short(rev.String())
 	case !ready.True:
-		return ready.Message
+		return cmp.Or(ready.Message, ready.Reason, "is not ready")
 	case !strings.HasSuffix(s.LastAppliedRevision, rev.Commit):
 		return "is at " + status.Short(s.LastAppliedRevision)
 	}
