@@ -61,9 +61,9 @@ func (c *cloud) drift() {
 		before[h] = c.made(h)
 	}
 	for _, b := range breakages {
-		c.Run(b.name, func(t *testing.T) {
+		c.TB.(*testing.T).Run(b.name, func(t *testing.T) {
 			p := *c
-			p.T = t
+			p.TB = t
 			p.breaks(b, before[b.host])
 		})
 	}

@@ -60,7 +60,6 @@ type ear struct {
 	name string
 	mu   sync.Mutex
 	text bytes.Buffer
-	up   bool
 }
 
 // Write implements io.Writer.

@@ -28,7 +28,7 @@ const quickstart = "../../examples/quickstart"
 
 // A cloud is the lab under test as one test sees it.
 type cloud struct {
-	*testing.T
+	testing.TB
 	ctx  context.Context
 	lab  *lab.Client
 	tree string // a copy of the quickstart, which tests edit
@@ -37,9 +37,6 @@ type cloud struct {
 // TestLab brings one cloud of two hosts up and holds it to what issue and
 // reference promise. Each part leaves it as it found it.
 func TestLab(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
 	c := startLab(t, fmt.Sprintf("e2e%d", os.Getpid()), quickstart)
 	for _, part := range []struct {
 		name string
@@ -50,6 +47,7 @@ func TestLab(t *testing.T) {
 		{"Spoofing", (*cloud).spoofing},
 		{"Public", (*cloud).public},
 		{"Egress", (*cloud).egress},
+		{"Verbs", (*cloud).verbs},
 		{"Commit", (*cloud).commits},
 		{"Drift", (*cloud).drift},
 		{"Suspend", (*cloud).suspend},
@@ -57,22 +55,26 @@ func TestLab(t *testing.T) {
 		{"Switch", (*cloud).switches},
 		{"Repository", (*cloud).repository},
 		{"Broken", (*cloud).broken},
+		{"Unallocated", (*cloud).unallocated},
 		{"Rollback", (*cloud).rollback},
 		{"Apply", (*cloud).apply},
 		{"Move", (*cloud).moves},
 		{"PowerCut", (*cloud).powerCut},
 		{"Unreachable", (*cloud).unreachable},
 	} {
-		c.part(part.name, part.run)
+		c.part(t, part.name, part.run)
 	}
 }
 
 // startLab starts a lab of a copy of the tree in dir; it goes down with the test.
-func startLab(t *testing.T, name, dir string) *cloud {
+func startLab(t testing.TB, name, dir string) *cloud {
 	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
-	c := &cloud{T: t, ctx: ctx, tree: t.TempDir()}
+	c := &cloud{TB: t, ctx: ctx, tree: t.TempDir()}
 	c.copyTree(dir)
 	out, code := c.run("lab", "up", c.tree, "--name", name)
 	t.Cleanup(func() {
@@ -95,10 +97,10 @@ func startLab(t *testing.T, name, dir string) *cloud {
 }
 
 // part runs f as a subtest on a cloud that is well, and leaves it so.
-func (c *cloud) part(name string, f func(*cloud)) {
-	c.Run(name, func(t *testing.T) {
+func (c *cloud) part(t *testing.T, name string, f func(*cloud)) {
+	t.Run(name, func(t *testing.T) {
 		p := *c
-		p.T = t
+		p.TB = t
 		p.well()
 		t.Cleanup(p.restore)
 		f(&p)

@@ -262,6 +262,35 @@ func (c *cloud) broken() {
 	c.well()
 }
 
+// unallocated: what has no numbers yet waits for them, and the rest of the same
+// commit is applied.
+func (c *cloud) unallocated() {
+	c.write("tenants/grown.yaml", grown)
+	c.edit("tenants/beta.yaml", "ports: 25,", "ports: 26,")
+	if _, _, err := c.lab.Commit(c.ctx, c.tree, "weft lock was forgotten"); err != nil {
+		c.Fatal(err)
+	}
+	c.probe("beta/mail", "e2e-echo", ":26")
+	c.until(10*time.Second, "another network is changed", func() string {
+		out, err := c.try("internet", "nc", "-z", "-w", "1", "203.0.113.73", "26")
+		if err != nil {
+			return out + err.Error()
+		}
+		return ""
+	})
+	c.stalls("Invalid", false)
+	if out := c.in("host/kvm1", "weft", "status"); !strings.Contains(out, "weft.lock has no ") || !strings.Contains(out, "network/acme/new") {
+		c.Errorf("status without numbers:\n%s", out)
+	}
+	if out := c.in("host/kvm1", "ip", "netns"); strings.Contains(out, "weft-acme-new") {
+		c.Errorf("a router without numbers: %s", out)
+	}
+	c.reaches("acme/web-1", "web-2", soon)
+	c.commit() // with the lock
+	c.well()
+	c.in("acme/new-1", "ping", "-c1", "-W3", "new-2")
+}
+
 // rollback goes back to an earlier commit, stays there, and comes back.
 func (c *cloud) rollback() {
 	c.probe("beta/mail", "e2e-echo", ":25")

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -192,19 +195,28 @@ func between(base, head *compiled, from, to string, target []string) (*plan.Repo
 	if opt.Target, err = targets(target, base, head); err != nil {
 		return nil, err
 	}
-	var hosts []*plan.Plan
-	var ways reach.Change
 	names := slices.Concat(base.Hosts(), head.Hosts())
 	slices.Sort(names)
-	for _, name := range slices.Compact(names) {
-		before, after := intentOf(base, name), intentOf(head, name)
-		after = resource.Carry(before, after)
-		p, err := plan.Between(before, after, opt)
-		if err != nil {
-			return nil, fmt.Errorf("host %s: %w", name, err)
-		}
-		hosts = append(hosts, p)
-		c := reach.Between(narrowed(before, opt.Target), narrowed(after, opt.Target))
+	names = slices.Compact(names)
+	hosts, changes, errs := make([]*plan.Plan, len(names)), make([]reach.Change, len(names)), make([]error, len(names))
+	var next atomic.Int64
+	var planning sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		planning.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(names); i = int(next.Add(1)) - 1 {
+				before, after := intentOf(base, names[i]), intentOf(head, names[i])
+				after = resource.Carry(before, after)
+				hosts[i], errs[i] = plan.Between(before, after, opt)
+				changes[i] = reach.Between(narrowed(before, opt.Target), narrowed(after, opt.Target))
+			}
+		})
+	}
+	planning.Wait()
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		return nil, fmt.Errorf("host %s: %w", names[i], errs[i])
+	}
+	var ways reach.Change
+	for _, c := range changes {
 		ways.Added, ways.Removed = append(ways.Added, c.Added...), append(ways.Removed, c.Removed...)
 	}
 	ways = ways.Join(membership(base.Domains(), head.Domains(), opt.Target))

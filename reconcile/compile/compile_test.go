@@ -75,60 +75,6 @@ func fakes() plugin.Registry {
 	}
 }
 
-const ground = `
-apiVersion: weft.dev/v1alpha1
-kind: Zone
-metadata: {name: zone1}
-spec: {networkType: Advanced, dns: [9.9.9.9]}
----
-apiVersion: weft.dev/v1alpha1
-kind: PhysicalNetwork
-metadata: {name: fabric}
-spec:
-  isolation: VXLAN
-  vnets: ["5000-5099"]
-  mtu: 1600
-  traffic: [{type: Guest, label: cloudbr1}, {type: Public, label: cloudbr0}]
-  providers: [VirtualRouter]
----
-apiVersion: weft.dev/v1alpha1
-kind: Host
-metadata: {name: kvm1}
-spec: {bridges: [{name: cloudbr0}, {name: cloudbr1, address: 192.168.50.11/24}]}
----
-apiVersion: weft.dev/v1alpha1
-kind: Host
-metadata: {name: kvm2}
-spec: {bridges: [{name: cloudbr0}, {name: cloudbr1, address: 192.168.50.12/24}]}
----
-apiVersion: weft.dev/v1alpha1
-kind: PublicIPRange
-metadata: {name: internet}
-spec: {vlan: 50, cidr: 203.0.113.0/24, gateway: 203.0.113.1, ranges: ["203.0.113.10-203.0.113.250"]}
----
-apiVersion: weft.dev/v1alpha1
-kind: Account
-metadata: {name: acme}
-spec: {}
-`
-
-const tenant = `
-apiVersion: weft.dev/v1alpha1
-kind: Network
-metadata: {name: web, account: acme}
-spec: {offering: DefaultIsolatedNetworkOfferingWithSourceNatService}
----
-apiVersion: weft.dev/v1alpha1
-kind: VirtualMachine
-metadata: {name: web-1, account: acme}
-spec: {host: kvm1, nics: [{network: web}]}
----
-apiVersion: weft.dev/v1alpha1
-kind: VirtualMachine
-metadata: {name: web-2, account: acme}
-spec: {host: kvm2, nics: [{network: web}]}
-`
-
 func parse(files map[string]string, cache *schema.Cache) *schema.Tree {
 	tree, _ := schema.Parse(cloudFS(files), cache)
 	return tree

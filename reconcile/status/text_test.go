@@ -36,15 +36,13 @@ func sample() *Status {
 		}},
 		Diagnostics: []string{"networks/db.yaml:3:9: error: vni 7001 is used twice"},
 	}
-	for _, c := range []Condition{
-		{Type: Ready, Reason: "Failing", Message: "1 network not as it should be: net.link web/eth0: no buffer space", Since: ago(2 * time.Minute)},
-		{Type: Reconciling, True: true, Reason: "Retrying", Message: "tried again at 12:00:04", Since: ago(2 * time.Minute)},
-		{Type: Stalled, True: true, Reason: "Invalid", Message: "1 error in the tree; what they are about is left as it is", Since: ago(40 * time.Minute)},
-		{Type: Drifted, True: true, Reason: "Drift", Message: "1 resource changed by another hand: file routers/web/hosts", Since: ago(7 * time.Second)},
-		{Type: Suspended, True: true, Reason: "Suspended", Message: "network/globex/x", Since: ago(26 * time.Hour)},
-	} {
-		s.Conditions = append(s.Conditions, c)
-	}
+	s.Conditions = append(s.Conditions,
+		Condition{Type: Ready, Reason: "Failing", Message: "1 network not as it should be: net.link web/eth0: no buffer space", Since: ago(2 * time.Minute)},
+		Condition{Type: Reconciling, True: true, Reason: "Retrying", Message: "tried again at 12:00:04", Since: ago(2 * time.Minute)},
+		Condition{Type: Stalled, True: true, Reason: "Invalid", Message: "1 error in the tree; what they are about is left as it is", Since: ago(40 * time.Minute)},
+		Condition{Type: Drifted, True: true, Reason: "Drift", Message: "1 resource changed by another hand: file routers/web/hosts", Since: ago(7 * time.Second)},
+		Condition{Type: Suspended, True: true, Reason: "Suspended", Message: "network/globex/x", Since: ago(26 * time.Hour)},
+	)
 	return s
 }
 

@@ -122,10 +122,10 @@ func (d *Driver) read(ctx context.Context, t *tools, s *host.Space) (tables, err
 	return d.save(ctx, t, s, []int{4, 6}) // somebody writes all the time
 }
 
-func (m *memory) remember(cookie, print uint64, kernel tables) {
+func (m *memory) remember(cookie, sum uint64, kernel tables) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.cookie, m.print, m.kernel, m.known = cookie, print, kernel, true
+	m.cookie, m.print, m.kernel, m.known = cookie, sum, kernel, true
 }
 
 // save asks iptables-save of the families in has.

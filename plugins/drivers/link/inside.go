@@ -258,7 +258,7 @@ func (k *look) settings(out *resource.Observed, s *host.Space, n *note) error {
 // putSetting reads one sysctl in the namespace of the calling thread.
 func (k *look) putSetting(out *resource.Observed, st resource.Sysctl, key, owner string, ours bool) error {
 	if _, err := sysctlPath(key); err != nil {
-		return nil // Do refuses it; nothing can be there
+		return nil //nolint:nilerr // Do refuses it; nothing can be there
 	}
 	now, ok, err := readSysctl(key)
 	if err != nil || !ok {

@@ -133,7 +133,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		head := make([]byte, 16)
 		binary.NativeEndian.PutUint16(head, uint16(len(b)))
-		parseLink(append(head, b...))
+		parseLink(append(head[:16:16], b...))
 		parseAddr(append(head[:8:8], b...))
 		parseRoute(append(head[:12:12], b...))
 	})

@@ -1,6 +1,7 @@
 package ovs
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -39,7 +40,7 @@ func TestRounds(t *testing.T) {
 		t.Errorf("rounds %s", got)
 	}
 	r.errs[2] = fmt.Errorf("no")
-	if got := fmt.Sprint(r.ready([]int{1, 3, 6})); got != "[1 6]" || r.errs[3] != plan.ErrSkipped {
+	if got := fmt.Sprint(r.ready([]int{1, 3, 6})); got != "[1 6]" || !errors.Is(r.errs[3], plan.ErrSkipped) {
 		t.Errorf("ready %s, %v", got, r.errs)
 	}
 }

@@ -134,9 +134,9 @@ var requires = map[resource.FlowField]struct{ ether, proto []uint64 }{
 
 // complete refuses a field whose protocol is not matched.
 func (m match) complete() error {
-	says := func(f resource.FlowField, any []uint64) bool {
+	says := func(f resource.FlowField, oneOf []uint64) bool {
 		c, ok := m[f]
-		return len(any) == 0 || ok && c.Mask == 0 && slices.Contains(any, c.Value)
+		return len(oneOf) == 0 || ok && c.Mask == 0 && slices.Contains(oneOf, c.Value)
 	}
 	for f := range m {
 		need := requires[f]
