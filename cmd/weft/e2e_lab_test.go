@@ -138,7 +138,7 @@ func (c *cloud) run(args ...string) (string, int) {
 
 // weft is run with the lab's name.
 func (c *cloud) weft(args ...string) (string, int) {
-	return c.run(append(args, "--name", c.lab.Name)...)
+	return c.run(append([]string{args[0], "--name", c.lab.Name}, args[1:]...)...)
 }
 
 // must is weft that has to succeed.

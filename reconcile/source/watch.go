@@ -117,6 +117,7 @@ type watcher struct {
 	place
 	notify *fsnotify.Watcher // nil: poll only
 	wakes  chan struct{}
+	lost   bool // when last looked there was nothing to watch
 }
 
 func (w *watcher) run(ctx context.Context, poll time.Duration) {
@@ -175,6 +176,12 @@ func (w *watcher) look() error {
 		return nil
 	}
 	dirs, trees, err := w.find()
+	if w.lost = err != nil; w.lost {
+		// What makes it a repository again appears right below the root.
+		if info, missing := os.Stat(w.root); missing == nil && info.IsDir() {
+			dirs = append(dirs, w.root)
+		}
+	}
 	if parent := filepath.Dir(w.root); parent != w.root {
 		dirs = append(dirs, parent)
 	}
@@ -216,6 +223,10 @@ func (w *watcher) follow(e fsnotify.Event) bool {
 			_ = w.look() // if it is not whole yet, the poll looks again
 		}
 		return e.Op != fsnotify.Chmod
+	}
+	if w.lost && e.Op != fsnotify.Chmod && filepath.Dir(e.Name) == w.root {
+		_ = w.look()
+		return true
 	}
 	if e.Op == fsnotify.Chmod || filepath.Base(e.Name) == ".git" || !w.matters(e.Name) {
 		return false
