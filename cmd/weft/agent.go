@@ -123,7 +123,7 @@ func (c *hostCompiler) Compile(_ context.Context, tree source.Tree) (*agent.Comp
 	if err != nil {
 		return nil, err
 	}
-	return &agent.Compiled{Intent: t.Intent(c.host), Lock: digest(t.text), Diags: t.diags}, nil
+	return &agent.Compiled{Intent: t.Intent(c.host), Lock: digest(t.text), Diags: t.withoutNumbers()}, nil
 }
 
 // digest names the content of a lock file.

@@ -86,6 +86,13 @@ func (c *cloud) switches() {
 
 	ping = c.pinging("acme/web-1", "10.1.1.4")
 	c.kill9("kvm1", "ovsdb-server")
+	c.until(10*time.Second, "the database answers", func() string {
+		out, err := c.try("host/kvm1", "ovs-vsctl", "--timeout=1", "list-br")
+		if err != nil {
+			return out + err.Error()
+		}
+		return ""
+	})
 	c.well()
 	c.in("host/kvm1", "sh", "-ec", "ovs-vsctl --timeout=10 del-port $(ovs-vsctl --timeout=10 list-ports weft-int | grep -m1 ^wp-)")
 	c.until(15*time.Second, "drift is healed after the database was killed", func() string { return difference(before, c.made("kvm1")) })

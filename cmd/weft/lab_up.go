@@ -186,6 +186,7 @@ func (l *labApp) doCommit(ctx context.Context, dir, message string) error {
 	if err := render.Text(l.out, r, render.Options{Color: l.color(l.out), Width: l.width(l.out)}); err != nil {
 		return err
 	}
+	head.checkLock()
 	if err := l.refuse(head); err != nil {
 		return fmt.Errorf("committed as %s all the same, as somebody might push it: %w", status.Short(rev.String()), err)
 	}

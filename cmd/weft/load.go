@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"testing/fstest"
 
@@ -11,6 +12,7 @@ import (
 	"weft.dev/reconcile/alloc"
 	"weft.dev/reconcile/compile"
 	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/resource"
 	"weft.dev/reconcile/source"
 	"weft.dev/schema"
 )
@@ -90,6 +92,19 @@ func (c *compiled) checkLock() {
 	}
 	c.diags = append(c.diags, c.CheckLock()...)
 	c.diags.Sort()
+}
+
+// withoutNumbers are the diagnostics, and one for every owner that the lock has
+// no numbers for: it is held until somebody runs weft lock.
+func (c *compiled) withoutNumbers() schema.Diags {
+	out := slices.Clone(c.diags)
+	for _, h := range c.Holds() {
+		if h.Cause == resource.HoldUnallocated {
+			out.Errorf(schema.Pos{File: alloc.FileName}, "unallocated", "%s: %s", h.Owner, h.Reason)
+		}
+	}
+	out.Sort()
+	return out
 }
 
 // source gives the text of a file of the tree, for excerpts.

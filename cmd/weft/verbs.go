@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -61,6 +62,8 @@ func (a *app) status() *cobra.Command {
 func only(s *status.Status, name string) (*status.Status, error) {
 	if rest, ok := cutRouter(name); ok {
 		name = rest
+	} else if strings.Count(name, "/") == 1 && !strings.HasPrefix(name, "host/") {
+		name = "network/" + name
 	}
 	out := s.Clone()
 	out.Owners, out.Drift, out.Repaired = nil, nil, nil

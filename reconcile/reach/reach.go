@@ -298,11 +298,17 @@ type Change struct {
 func Between(base, head *resource.Intent) Change {
 	var before, after []Way
 	for _, f := range base.Fragments {
+		if _, held := head.Held(f.Owner); held {
+			continue // it stays as it is
+		}
 		if g := head.Fragment(f.Owner); g == nil || g.Print != f.Print {
 			before = append(before, Of(f)...)
 		}
 	}
 	for _, f := range head.Fragments {
+		if _, held := head.Held(f.Owner); held {
+			continue
+		}
 		if g := base.Fragment(f.Owner); g == nil || g.Print != f.Print {
 			after = append(after, Of(f)...)
 		}
