@@ -227,6 +227,11 @@ func (d *decision) drifted(n *node) bool {
 	if d.opt.Last == nil {
 		return false
 	}
+	if n.before != nil {
+		if s, ok := n.before.State.(resource.Seen); ok && s.Rebound {
+			return false
+		}
+	}
 	for n.cause != nil {
 		n = n.cause
 	}

@@ -12,6 +12,9 @@ type Seen struct {
 	// Drift says in lines how the host differs from what was written; empty
 	// when it does not.
 	Drift string `json:"drift,omitempty"`
+	// Rebound: what was written is all there, only ports that it names came,
+	// went or moved. It is to be written again, and is nobody's tampering.
+	Rebound bool `json:"rebound,omitempty"`
 }
 
 // ID implements State.

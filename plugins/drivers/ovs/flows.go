@@ -151,7 +151,8 @@ func (d *Driver) observeTorn(ctx context.Context, bridge string, torn []*unit, x
 		drift := driftText(u, record, now[u.cookie], x)
 		o.Set.Put(resource.Entry{Owner: u.owner(), State: resource.Seen{
 			Ident: u.id(bridge), Up: bridgeID(bridge), Needed: record.Flows.Ports, Drift: drift,
-			Print: resource.Digest("drift", strconv.FormatUint(u.found.sum, 16), drift),
+			Print:   resource.Digest("drift", strconv.FormatUint(u.found.sum, 16), drift),
+			Rebound: u.mark != nil && u.found.n == u.mark.Count && u.found.sum == u.mark.Sum,
 		}})
 	}
 	return nil
