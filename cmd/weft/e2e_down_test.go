@@ -18,9 +18,9 @@ import (
 // TestTwoLabs runs two labs of one tree side by side, ends one after the other,
 // and looks for what they left.
 func TestTwoLabs(t *testing.T) {
-	before := traces(t)
 	const tree = "../../examples/single-host"
 	name := fmt.Sprintf("two%d", os.Getpid())
+	before := traces(t, name)
 	a, b := startLab(t, name+"a", tree), startLab(t, name+"b", tree)
 	for _, c := range []*cloud{a, b} {
 		c.in("me/one", "ping", "-c1", "-W3", "two")
@@ -29,7 +29,7 @@ func TestTwoLabs(t *testing.T) {
 	if out, code := a.run("lab", "up", tree, "--name", a.lab.Name); code != exitError || !strings.Contains(out, "is up already") {
 		t.Errorf("a lab was started twice: exit status %d\n%s", code, out)
 	}
-	if during := traces(t); !slices.Equal(during.here, before.here) {
+	if during := traces(t, name); !slices.Equal(during.here, before.here) {
 		t.Errorf("two labs show in the machine's namespaces: %v, before %v", during.here, before.here)
 	}
 	// What happens in one does not in the other.
@@ -61,7 +61,7 @@ func TestTwoLabs(t *testing.T) {
 	if left := processes(b.lab.Name); len(left) > 0 {
 		t.Errorf("processes that outlived their lab: %v", left)
 	}
-	after := traces(t)
+	after := traces(t, name)
 	if !slices.Equal(after.here, before.here) {
 		t.Errorf("left on the machine: %v, before %v", after.here, before.here)
 	}
@@ -76,13 +76,14 @@ func TestTwoLabs(t *testing.T) {
 	}
 }
 
-// trace is what a lab could leave on the machine.
+// A trace is what a lab could leave on the machine.
 type trace struct {
 	here  []string // links, namespaces, mounts
 	files []string
 }
 
-func traces(t *testing.T) trace {
+// traces looks for what labs whose names begin so could leave.
+func traces(t *testing.T, name string) trace {
 	t.Helper()
 	var out trace
 	links, err := os.ReadDir("/sys/class/net")
@@ -104,7 +105,7 @@ func traces(t *testing.T) trace {
 		out.here = append(out.here, strings.Fields(line)[4])
 	}
 	slices.Sort(out.here)
-	for _, dir := range []string{"/run/weft*", "/run/lab*", "/var/lib/weft/labs/*", "/run/openvswitch/*", "/etc/weft*"} {
+	for _, dir := range []string{"/run/weft*", "/run/lab*", "/var/lib/weft/labs/" + name + "*", "/run/openvswitch/*", "/etc/weft*"} {
 		found, err := filepath.Glob(dir)
 		if err != nil {
 			t.Fatal(err)
