@@ -28,6 +28,8 @@ type schedule struct {
 	errs   []error
 	late   []bool  // removals that nothing waits for
 	wait   []int   // unfinished predecessors
+	named  [][]int // steps that make ports that the flows of a step name, though they need them not
+	rush   bool    // nothing goes on but what waits for named ports
 	next   [][]int // who waits for a step
 	left   int     // steps not done
 	early  int     // of these not late
@@ -49,7 +51,7 @@ func newSchedule(e *Engine, p *plan.Plan) *schedule {
 	s := &schedule{
 		engine: e, plan: p, done: make([]bool, n), errs: make([]error, n), late: make([]bool, n), wait: make([]int, n),
 		next: make([][]int, n), left: n, early: n,
-		busy: make([]bool, len(e.drivers)), queue: make([][]int, len(e.drivers)), ended: make(chan ended),
+		named: namedPorts(p), busy: make([]bool, len(e.drivers)), queue: make([][]int, len(e.drivers)), ended: make(chan ended),
 	}
 	for i, st := range p.Steps {
 		if st.Index != i {
@@ -78,6 +80,30 @@ func newSchedule(e *Engine, p *plan.Plan) *schedule {
 		s.queue[d] = append(s.queue[d], i)
 	}
 	return s
+}
+
+// namedPorts lists for each step that writes flows those that make the ports
+// which its rules name. A port may be missing, so the flows do not need it, but
+// written before it they would have to be written again.
+func namedPorts(p *plan.Plan) [][]int {
+	out, ports := make([][]int, len(p.Steps)), map[string]int{}
+	for i, st := range p.Steps {
+		if s, ok := st.State().(resource.Port); ok {
+			ports[resource.PortSym(s.Name)] = i
+		}
+	}
+	for i, st := range p.Steps {
+		f, ok := st.State().(resource.Flows)
+		if !ok || len(ports) == 0 {
+			continue
+		}
+		for _, sym := range f.Symbols() {
+			if j, ok := ports[sym]; ok {
+				out[i] = append(out[i], j)
+			}
+		}
+	}
+	return out
 }
 
 func (s *schedule) skip(f func(*plan.Step) error) {
@@ -131,6 +157,10 @@ func (s *schedule) run(ctx context.Context) []error {
 					running++
 				}
 			}
+		}
+		if running == 0 && !s.rush && s.left > 0 {
+			s.rush = true
+			continue
 		}
 		if running == 0 {
 			break
@@ -224,6 +254,11 @@ func (s *schedule) ready(i int, in map[int]bool) bool {
 			if !s.done[j] && !in[j] {
 				return false
 			}
+		}
+	}
+	for _, j := range s.named[i] {
+		if !s.done[j] && !in[j] && !s.rush {
+			return false
 		}
 	}
 	return true

@@ -2,6 +2,8 @@ package resource
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -34,6 +36,21 @@ func (f Flows) Parent() ID { return ID{KindBridge, f.Bridge} }
 
 // Needs implements State.
 func (f Flows) Needs() []ID { return f.Ports }
+
+// Symbols lists the ports that the rules name, each once, in no order.
+func (f Flows) Symbols() []string {
+	seen := map[string]bool{}
+	for i := range f.Rules {
+		for _, c := range f.Rules[i].Match {
+			seen[c.Sym] = true
+		}
+		for _, a := range f.Rules[i].Do {
+			seen[a.Sym] = true
+		}
+	}
+	delete(seen, "")
+	return slices.Collect(maps.Keys(seen))
+}
 
 // Fingerprint implements State.
 func (f Flows) Fingerprint() uint64 {
