@@ -9,7 +9,7 @@ DEMO  ?= examples/quickstart
 export PATH := $(PATH):/usr/sbin:/sbin
 export GOFLAGS := -buildvcs=false $(GOFLAGS)
 
-.PHONY: help build deps test unit lint fmt generate golden bench fuzz soak demo demo-down e2e clean
+.PHONY: help build deps deps-guest test unit lint fmt generate golden bench fuzz soak demo demo-down e2e clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,7 +20,10 @@ build: ## build bin/weft
 deps: ## install the packages that the machine lacks
 	@.ci/deps
 
-test: deps lint $(SUM) ## everything that CI runs: lint, generated files, and all tests (root: namespaces and lab too)
+deps-guest: ## and those that guests which are real machines need
+	@.ci/deps guest
+
+test: deps-guest lint $(SUM) ## everything that CI runs: lint, generated files, and all tests (root: namespaces and lab too)
 	@$(MAKE) --no-print-directory check-generated
 	@if [ "$$(id -u)" = 0 ]; then tags="netns e2e"; else tags=""; echo "not root: the tests in namespaces and in the lab are left out" >&2; fi; \
 	 $(SUM) --format pkgname-and-test-fails -- -tags "$$tags" -p 1 -timeout 15m ./...
@@ -33,11 +36,11 @@ check-generated:
 	@$(GO) generate ./... && if ! git diff --quiet -- schema; then git --no-pager diff --stat -- schema; echo "generated files are stale: run make generate and commit" >&2; exit 1; fi
 
 lint: $(LINT) ## gofmt, golangci-lint
-	@out=$$(gofmt -l cmd reconcile plugins schema); if [ -n "$$out" ]; then echo "not gofmt'ed: $$out" >&2; exit 1; fi
+	@out=$$(gofmt -l cmd reconcile plugins policies schema); if [ -n "$$out" ]; then echo "not gofmt'ed: $$out" >&2; exit 1; fi
 	@$(LINT) run ./...
 
 fmt: ## format the code
-	@gofmt -w cmd reconcile plugins schema
+	@gofmt -w cmd reconcile plugins policies schema
 
 generate: ## write generated files anew (JSON Schemas)
 	@$(GO) generate ./...
@@ -53,10 +56,10 @@ fuzz: ## fuzz each fuzz target for FUZZTIME (default 1m)
 	  for f in $$(grep -hoE 'func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | sed 's/func //'); do \
 	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-1m} ./$$p || exit 1; done; done
 
-e2e: deps ## the end-to-end tests in the lab (root)
+e2e: deps-guest ## the end-to-end tests in the lab (root)
 	@$(GO) test -tags e2e -p 1 -timeout 20m -v ./cmd/weft
 
-soak: deps ## the end-to-end tests again and again, COUNT times (default 20; root)
+soak: deps-guest ## the end-to-end tests again and again, COUNT times (default 20; root)
 	@$(GO) test -tags netns,e2e -p 1 -timeout 24h -count $${COUNT:-20} ./cmd/weft ./plugins/...
 
 demo: deps build ## a cloud of two hosts on this machine, with real packets

@@ -9,9 +9,13 @@ import (
 	"weft.dev/plugins/drivers/link"
 	"weft.dev/plugins/drivers/ovs"
 	"weft.dev/plugins/drivers/process"
+	"weft.dev/plugins/elements/securitygroup"
 	"weft.dev/plugins/elements/virtualrouter"
+	"weft.dev/plugins/gurus/guest"
+	"weft.dev/plugins/gurus/linuxbridge"
 	ovsguest "weft.dev/plugins/gurus/ovs"
 	"weft.dev/plugins/gurus/public"
+	"weft.dev/plugins/gurus/system"
 	"weft.dev/reconcile/driver"
 	"weft.dev/reconcile/host"
 	"weft.dev/reconcile/plugin"
@@ -19,11 +23,13 @@ import (
 
 // All returns the gurus, elements and switches.
 func All() plugin.Registry {
+	switches := []plugin.Switch{ovsguest.Switch{}, linuxbridge.Switch{}}
 	return plugin.Registry{
-		Gurus:    []plugin.Guru{ovsguest.Guru{}},
+		Gurus:    guest.Gurus(switches...),
 		Public:   public.Guru{},
-		Elements: []plugin.Element{virtualrouter.Element{}},
-		Switches: []plugin.Switch{ovsguest.Switch{}},
+		System:   system.Gurus(),
+		Elements: []plugin.Element{virtualrouter.Element{}, securitygroup.Element{}},
+		Switches: switches,
 	}
 }
 

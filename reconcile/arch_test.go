@@ -18,7 +18,7 @@ const module = "weft.dev/"
 func TestImports(t *testing.T) {
 	core := []string{
 		"schema", "plugins/gurus", "plugins/elements",
-		"reconcile/resource", "reconcile/model", "reconcile/alloc", "reconcile/compile", "reconcile/plan", "reconcile/plugin", "reconcile/reach",
+		"reconcile/resource", "reconcile/model", "reconcile/alloc", "reconcile/compile", "reconcile/plan", "reconcile/plugin", "reconcile/policy", "reconcile/reach", "policies",
 	}
 	rules := []struct {
 		who  []string // package prefixes below the module

@@ -1,9 +1,6 @@
 package schema
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // The annotations that change how weft treats a document.
 const (
@@ -11,6 +8,7 @@ const (
 	AnnotationPrune       = "weft.dev/prune"
 	AnnotationIgnoreDrift = "weft.dev/ignore-drift"
 	AnnotationFormerly    = "weft.dev/formerly"
+	AnnotationLabRuntime  = "weft.dev/lab-runtime"
 )
 
 // Suspended reports whether what the document and its children produce is left as it is.
@@ -24,6 +22,9 @@ func (m *Metadata) IgnoreDrift() string { return m.Annotations[AnnotationIgnoreD
 
 // Formerly is the name that the document had before a rename; empty for none.
 func (m *Metadata) Formerly() string { return m.Annotations[AnnotationFormerly] }
+
+// LabRuntime is how `weft lab` runs the VirtualMachine: "qemu" as a real one; empty in a namespace.
+func (m *Metadata) LabRuntime() string { return m.Annotations[AnnotationLabRuntime] }
 
 // annotationRule is what an annotation of weft.dev/ may be.
 type annotationRule struct {
@@ -43,10 +44,9 @@ var annotationRules = []annotationRule{
 		isGlob, "write a glob over resources, such as ovs.port/*"},
 	{AnnotationFormerly, "The name that the document had before a rename; lock entries and marks follow.", patternLabel,
 		isLabel, "write the name that the document had before"},
+	{AnnotationLabRuntime, "What `weft lab` runs a VirtualMachine as: qemu, a real machine under libvirt; without it, a namespace.", `^qemu$`,
+		func(v string) bool { return v == "qemu" }, "write qemu, or leave the annotation out"},
 }
-
-// laterAnnotations are words of the language that this release does not act on.
-var laterAnnotations = []string{"weft.dev/lab-runtime"}
 
 // isGlob keeps to what names of resources have, and path.Match's wildcards without classes.
 func isGlob(s string) bool { return only(s, "*?_./:@%+=,-", 256) }
@@ -84,13 +84,12 @@ func (d *decoder) annotation(doc *Document, k, v int32) {
 		case (name == AnnotationPrune || name == AnnotationIgnoreDrift) && doc.Kind != "Network":
 			d.ds.Warnf(d.pos(k), "annotation-without-effect", "annotation %s has no effect on kind %s yet", name, doc.Kind).
 				Offending(name).Hintf("put it on the Network that it is about")
+		case name == AnnotationLabRuntime && doc.Kind != "VirtualMachine":
+			d.ds.Warnf(d.pos(k), "annotation-without-effect", "annotation %s has no effect on kind %s", name, doc.Kind).
+				Offending(name).Hintf("put it on the VirtualMachine that it is about")
 		case name == AnnotationFormerly && value == doc.Meta.Name:
 			d.wrong(v, "bad-annotation", "%q is the name the document has now", brief(value)).Hintf("%s", rule.hint)
 		}
-		return
-	}
-	if slices.Contains(laterAnnotations, name) {
-		d.errorf(d.pos(k), "unsupported-annotation", "annotation %s is not supported yet", name).Offending(name)
 		return
 	}
 	d.errorf(d.pos(k), "unknown-annotation", "unknown annotation %q", brief(name)).Offending(name).

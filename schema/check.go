@@ -32,9 +32,14 @@ func (d *decoder) check(n int32, at Pos32, spec any) {
 		c.virtualMachine(s)
 	case *PublicIP:
 		c.publicIP(s)
+	case *SecurityGroup:
+		c.securityGroup(s)
+	case *Policy:
+		c.policy(s)
 	case *Zone:
 		c.family(s.GuestCIDR, "guestCIDR")
 		c.usable(s.GuestCIDR, "guestCIDR")
+		c.zoneIP6(s.IP6Prefix)
 	}
 }
 
@@ -191,7 +196,7 @@ func (c *checker) match(m match, path []any) {
 		c.errorf(join(path, "ports"), "ports-without-protocol", "protocol %s has no ports", m.protocol).
 			Hintf("leave ports out, or use protocol tcp or udp").See(c.pos(join(path, "protocol")...), "the protocol")
 	}
-	if m.protocol != "" && m.protocol != "icmp" {
+	if m.protocol != "" && m.protocol != "icmp" && m.protocol != "icmpv6" {
 		for _, name := range []string{"icmpType", "icmpCode"} {
 			if name == "icmpType" && m.icmpType != nil || name == "icmpCode" && m.icmpCode != nil {
 				c.errorf(join(path, name), "icmp-without-protocol", "%s is only for protocol icmp, not %s", name, m.protocol).

@@ -1,6 +1,9 @@
 package schema
 
-import "cmp"
+import (
+	"cmp"
+	"slices"
+)
 
 // maxID is the largest number of each isolation; CloudStack's parser takes VLAN 0 and 4095 too,
 // which 802.1q reserves.
@@ -28,8 +31,27 @@ func (c *checker) physicalNetwork(s *PhysicalNetwork) {
 	if s.Traffic != nil && len(s.Traffic) == 0 {
 		c.errorf(at("traffic"), "empty-value", "the list is empty").Hintf("state at least one traffic type")
 	}
+	c.storageRanges(s)
 	c.words(s.Providers, "providers")
 	c.words(s.Tags, "tags")
+}
+
+// storageRanges checks each by itself, and that the wire carries what they are for.
+func (c *checker) storageRanges(s *PhysicalNetwork) {
+	storage := slices.ContainsFunc(s.Traffic, func(t Traffic) bool { return t.Type == "Storage" })
+	for i := range s.StorageRanges {
+		r := &s.StorageRanges[i]
+		c.family(r.CIDR, "storageRanges", i, "cidr")
+		c.subnet(r.CIDR, r.Gateway, r.Ranges, "storageRanges", i)
+		c.vlan(r.VLAN, "storageRanges", i, "vlan")
+		if r.Ranges != nil && len(r.Ranges) == 0 {
+			c.errorf(at("storageRanges", i, "ranges"), "empty-value", "the list is empty").Hintf("state at least one range")
+		}
+	}
+	if len(s.StorageRanges) > 0 && len(s.Traffic) > 0 && !storage {
+		c.errorf(at("storageRanges"), "conflicting-fields", "the wire carries no Storage traffic").
+			See(c.pos("traffic"), "its traffic types").Hintf("add {type: Storage, label: BRIDGE} to traffic")
+	}
 }
 
 // words refuses repeats in a list of words.
@@ -62,8 +84,10 @@ func (c *checker) host(s *Host) {
 		}
 		if len(b.Uplinks) > 1 && b.Bond == nil {
 			c.errorf(join(base, "uplinks"), "uplinks-without-bond", "several uplinks of one bridge make a loop").
-				Hintf("use one; a later release brings bonds")
+				Hintf("add bond: {name: bond1}, or use one")
 		}
+		c.bond(&b, base)
+		c.takeover(&b, base)
 		c.bridgeAddress(&b, base)
 	}
 	for i := range s.Bridges {
@@ -71,6 +95,39 @@ func (c *checker) host(s *Host) {
 			c.errorf(path, "bad-ifname", "%s is a bridge of this host, not an uplink", s.Bridges[i].Name).
 				See(c.pos("bridges", i, "name"), "the bridge")
 		}
+	}
+}
+
+// bond checks that there is something to join, and that no name is used twice.
+func (c *checker) bond(b *HostBridge, base []any) {
+	if b.Bond == nil {
+		return
+	}
+	path := join(base, "bond")
+	switch {
+	case b.Manage == "Use":
+		c.errorf(path, "conflicting-fields", "a bridge with manage: Use gets no uplinks from weft").See(c.pos(join(base, "manage")...), "here")
+	case len(b.Uplinks) < 2:
+		c.errorf(path, "required-field", "a bond joins two uplinks or more").Hintf("add uplinks, or leave bond out")
+	case b.Bond.Name == b.Name || slices.Contains(b.Uplinks, b.Bond.Name):
+		c.errorf(join(path, "name"), "bad-ifname", "the bond %s has the name of the bridge or of an uplink", b.Bond.Name)
+	case b.Bond.Mode == "balance-tcp" && b.Bond.LACP == "off":
+		// The switch falls back to active-backup then (ovs-vswitchd.conf.db(5)).
+		c.errorf(join(path, "mode"), "conflicting-fields", "mode balance-tcp needs LACP").Hintf("add lacp: active")
+	}
+}
+
+// takeover checks that there is something to take, and where it goes to.
+func (c *checker) takeover(b *HostBridge, base []any) {
+	if b.Manage != "Takeover" {
+		return
+	}
+	path := join(base, "manage")
+	switch {
+	case len(b.Uplinks) != 1:
+		c.errorf(path, "required-field", "manage: Takeover needs one uplink, whose address moves")
+	case !b.Address.IsValid():
+		c.errorf(path, "required-field", "manage: Takeover needs the bridge's address, which is the one that moves").Hintf("add address")
 	}
 }
 
@@ -85,6 +142,9 @@ func (c *checker) bridgeAddress(b *HostBridge, base []any) {
 			c.errorf(join(base, "gateway"), "outside-cidr", "the gateway %s is the bridge's own address", b.Gateway)
 		}
 	}
+	if len(b.Routes) > 0 && !b.Address.IsValid() {
+		c.errorf(join(base, "routes"), "required-field", "routes need the bridge's address")
+	}
 	for i, r := range b.Routes {
 		if b.Address.IsValid() && r.Via.IsValid() && !b.Address.Contains(r.Via) {
 			c.errorf(join(base, "routes", i, "via"), "outside-cidr", "the next hop %s is outside %s", r.Via, b.Address.Masked())
@@ -96,6 +156,7 @@ func (c *checker) publicIPRange(s *PublicIPRange) {
 	c.family(s.CIDR, "cidr")
 	c.subnet(s.CIDR, s.Gateway, s.Ranges)
 	c.vlan(s.VLAN, "vlan")
+	c.publicIP6(s.IP6)
 	if s.Ranges != nil && len(s.Ranges) == 0 {
 		c.errorf(at("ranges"), "empty-value", "the list is empty").Hintf("state at least one range")
 	}
@@ -109,13 +170,12 @@ func (c *checker) vlan(u BroadcastURI, path ...any) {
 }
 
 func (c *checker) offering(s *NetworkOffering) {
-	if s.NetworkRate != 0 && s.NetworkRate != 200 {
-		c.errorf(at("networkRate"), "unsupported-field", "field spec.networkRate is not supported yet").
-			Hintf("leave it out; a later release brings rate limits")
-	}
+	c.guestType(s)
+	c.groupProvider(s)
 	if s.SpecifyIPRanges && s.GuestType == "Isolated" && s.Services.SourceNat != nil {
 		c.errorf(at("specifyIPRanges"), "conflicting-fields", "specifyIPRanges can not be used with SourceNat")
 	}
+	c.combinations(s)
 	c.words(s.Tags, "tags")
 	c.words(s.Zones, "zones")
 	c.words(s.Accounts, "accounts")

@@ -3,6 +3,7 @@ package schema
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 )
 
 // maxSecondaryIPs is CloudStack's vm.network.nic.max.secondary.ipaddresses.
@@ -11,16 +12,51 @@ const maxSecondaryIPs = 10
 func (c *checker) network(s *Network) {
 	c.family(s.CIDR, "cidr")
 	c.addrFamily(s.Gateway, "gateway")
-	if s.Gateway.IsValid() && !s.CIDR.IsValid() {
+	c.subnets(s)
+	if s.Gateway.IsValid() && !s.CIDR.IsValid() && len(s.Subnets) == 0 {
 		if _, written := c.node(at("cidr")); !written {
 			c.errorf(at("gateway"), "required-field", "a gateway needs the network's cidr")
 		}
 	}
+	if len(s.Ranges) > 0 && !s.CIDR.IsValid() && len(s.Subnets) == 0 {
+		if _, written := c.node(at("cidr")); !written {
+			c.errorf(at("ranges"), "required-field", "ranges need the network's cidr")
+		}
+	}
 	c.subnet(s.CIDR, s.Gateway, s.Ranges)
+	c.reserved(s)
+	for i := range s.Egress {
+		r := &s.Egress[i]
+		m := match{r.Protocol, r.Ports, r.ICMPType, r.ICMPCode, r.Sources, r.Destinations}
+		c.match(m, at("egress", i))
+		c.icmpFamily(m, at("egress", i))
+		c.inside(s.CIDR, r.Sources, at("egress", i, "sources"))
+	}
+	for i := range s.Ingress {
+		r := &s.Ingress[i]
+		m := match{r.Protocol, r.Ports, r.ICMPType, r.ICMPCode, r.Sources, r.Destinations}
+		c.match(m, at("ingress", i))
+		c.ingress(m, at("ingress", i))
+	}
+	c.networkRoutes(s)
+	c.networkIP6(s)
+	c.private(s)
+	c.words(s.SharedWith, "sharedWith")
+	for i, ip := range s.RouterIPs {
+		c.addrFamily(ip, "routerIPs", i)
+	}
+}
+
+func (c *checker) reserved(s *Network) {
 	for i, p := range s.Reserved {
 		path := at("reserved", i)
 		switch {
-		case !p.IsValid() || !s.CIDR.IsValid():
+		case !p.IsValid():
+		case len(s.Subnets) > 0:
+			if !slices.ContainsFunc(s.Subnets, func(x Subnet) bool { return x.CIDR.IsValid() && x.CIDR.Contains(p.Addr()) && p.Bits() > x.CIDR.Bits() }) {
+				c.errorf(path, "outside-cidr", "%s is no part of a subnet", p)
+			}
+		case !s.CIDR.IsValid():
 		case !s.CIDR.Contains(p.Addr()) || p.Bits() < s.CIDR.Bits():
 			c.errorf(path, "outside-cidr", "%s is outside %s", p, s.CIDR)
 		case p == s.CIDR:
@@ -28,42 +64,22 @@ func (c *checker) network(s *Network) {
 		}
 	}
 	c.prefixesUnique(s.Reserved, at("reserved"))
-	for i := range s.Egress {
-		r := &s.Egress[i]
-		c.match(match{r.Protocol, r.Ports, r.ICMPType, r.ICMPCode, r.Sources, r.Destinations}, at("egress", i))
-		c.inside(s.CIDR, r.Sources, at("egress", i, "sources"))
-	}
-	for i := range s.Ingress {
-		r := &s.Ingress[i]
-		c.match(match{r.Protocol, r.Ports, r.ICMPType, r.ICMPCode, r.Sources, r.Destinations}, at("ingress", i))
-	}
-	c.networkRoutes(s)
-	c.networkIP6(s)
 }
 
 func (c *checker) networkRoutes(s *Network) {
-	if !s.CIDR.IsValid() {
-		return
-	}
 	for i, r := range s.Routes {
 		path := at("routes", i)
-		if r.Via.IsValid() && !s.CIDR.Contains(r.Via) {
+		c.family(r.CIDR, join(path, "cidr")...)
+		c.addrFamily(r.Via, join(path, "via")...)
+		if !s.CIDR.IsValid() {
+			continue
+		}
+		if r.Via.Is4() && !s.CIDR.Contains(r.Via) {
 			c.errorf(join(path, "via"), "outside-cidr", "the next hop %s is outside %s", r.Via, s.CIDR)
 		}
 		if r.CIDR.IsValid() && s.CIDR.Overlaps(r.CIDR) && r.CIDR.Bits() >= s.CIDR.Bits() {
 			c.errorf(join(path, "cidr"), "route-inside", "%s is in the network itself", r.CIDR)
 		}
-	}
-}
-
-func (c *checker) networkIP6(s *Network) {
-	if s.IP6 == nil || !s.IP6.CIDR.IsValid() {
-		return
-	}
-	if s.IP6.CIDR.Addr().Is4() {
-		c.errorf(at("ip6", "cidr"), "wrong-family", "%s is IPv4, but this field is for IPv6", s.IP6.CIDR)
-	} else if s.IP6.Gateway.IsValid() && !s.IP6.CIDR.Contains(s.IP6.Gateway) {
-		c.errorf(at("ip6", "gateway"), "outside-cidr", "the gateway %s is outside %s", s.IP6.Gateway, s.IP6.CIDR)
 	}
 }
 
@@ -135,10 +151,14 @@ func (c *checker) nics(nics []NIC) {
 		once(c, addrs, n.IP, i, base, "ip", "%s is given to two NICs")
 		once(c, macs, n.MAC, i, base, "mac", "%s is given to two NICs")
 		once(c, ports, n.Interface, i, base, "interface", "two NICs have the interface %s")
-		c.addrFamily(n.IP, join(base, "ip")...)
-		if n.IP6.IsValid() && n.IP6.Is4() {
-			c.errorf(join(base, "ip6"), "wrong-family", "%s is IPv4, but this field is for IPv6", n.IP6)
+		c.allowed(n, join(base, "allowedAddresses"))
+		if n.SecurityGroups != nil {
+			c.groupRefs(n.SecurityGroups, join(base, "securityGroups"))
 		}
+		c.addrFamily(n.IP, join(base, "ip")...)
+		c.addrFamily6(n.IP6, join(base, "ip6")...)
+		once(c, addrs, n.IP6, i, base, "ip6", "%s is given to two NICs")
+		c.dhcpOptions(n.DHCPOptions, base)
 		if len(n.SecondaryIPs) > maxSecondaryIPs {
 			c.errorf(join(base, "secondaryIPs"), "too-many", "a NIC has at most %d secondary addresses", maxSecondaryIPs)
 		}
@@ -146,6 +166,10 @@ func (c *checker) nics(nics []NIC) {
 			if ip.IsValid() && ip == n.IP {
 				c.errorf(join(base, "secondaryIPs", j), "duplicate-item", "%s is the NIC's own address", ip)
 			}
+			if slices.Index(n.SecondaryIPs, ip) < j {
+				c.errorf(join(base, "secondaryIPs", j), "duplicate-item", "%s is listed twice", ip)
+			}
+			c.addrFamily(ip, join(base, "secondaryIPs", j)...)
 		}
 	}
 }

@@ -21,6 +21,7 @@ var scalarDecoders = map[reflect.Type]decodeFunc{
 	reflect.TypeFor[IDRange]():      decodeIDRange,
 	reflect.TypeFor[BroadcastURI](): decodeURI,
 	reflect.TypeFor[Ref]():          decodeRef,
+	reflect.TypeFor[Date]():         decodeDate,
 }
 
 // scalar returns the text of a single value.

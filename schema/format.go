@@ -2,6 +2,7 @@ package schema
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -35,9 +36,9 @@ var formats = func() map[string]*format {
 		{name: "domain", what: "a domain name", pattern: patternDomain, ok: isDomain, hint: lowerHint,
 			rule: "a domain name has labels of lower-case letters, digits and hyphens, joined by dots, at most 253 characters (RFC 1123)"},
 		{name: "ifname", what: "an interface name", pattern: patternIfname, ok: isIfname,
-			rule: "an interface name has 1-15 letters, digits and _ . - and starts with a letter or digit; names that start with weft are taken", hint: ifnameHint},
+			rule: "an interface name has 1-15 letters, digits and _ . - and starts with a letter or digit; names that start with weft, wg-, wi-, wl-, wp- or wt- are taken", hint: ifnameHint},
 		{name: "nicname", what: "a name for a VM's port", pattern: patternIfname, ok: isNICName,
-			rule: "a port name has 1-15 letters, digits and _ . - and starts with a letter or digit; names that start with weft are taken", hint: ifnameHint},
+			rule: "a port name has 1-15 letters, digits and _ . - and starts with a letter or digit; names that start with weft, wg-, wi-, wl-, wp- or wt- are taken", hint: ifnameHint},
 		{name: "label", what: "a tag", pattern: `^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`, ok: isLabelValue,
 			rule: "a tag has 1-63 letters, digits and _ . - and starts and ends with a letter or digit"},
 		{name: "labelkey", what: "a label key", pattern: `^[A-Za-z0-9][A-Za-z0-9_./-]{0,316}$`, ok: isLabelKey,
@@ -54,11 +55,20 @@ var formats = func() map[string]*format {
 			rule: "write numbers joined by dots, such as 3.1.0, in quotes"},
 		{name: "share", what: "an account, a domain or *", ok: isShare,
 			rule: `write an account's name, domain/PATH for a domain and those below it, or "*"`},
+		{name: "protocol", what: "a protocol", ok: isGroupProtocol, pattern: `^(tcp|udp|icmp|icmpv6|all|[0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$`,
+			rule: "write tcp, udp, icmp, icmpv6, all or a number from 0 to 255 in quotes"},
 		{name: "text", what: "text", ok: isText, rule: "text must not contain control characters"},
 		{name: "sshkey", what: "a public key", ok: isSSHKey,
 			rule: "write one line of authorized_keys: type, key in base64, and optionally a comment"},
 		{name: "dhcpoption", what: "the value of a DHCP option", pattern: `^[A-Za-z0-9 _.,:/+=@-]{1,255}$`, ok: isDHCPOption,
 			rule: "a value has 1-255 letters, digits, spaces and _ . , : / + = @ -"},
+		{name: "sentence", what: "one line of text", ok: isSentence, rule: "write one line of at most 1000 characters, without control characters"},
+		{name: "policykind", what: "a kind that policies judge", pattern: `^[A-Z][A-Za-z0-9]{1,62}$`, ok: isPolicyKind, hint: policyKindHint,
+			rule: "write a kind of the language, or Plan"},
+		{name: "object", what: "an object", ok: isObject, hint: objectHint,
+			rule: "write kind/[account/]name, such as publicip/acme/vip or host/kvm1"},
+		{name: "fieldpath", what: "the path of a field", pattern: `^[A-Za-z0-9]+(\.[A-Za-z0-9]+)*$`, ok: isFieldPath,
+			rule: "write names of fields joined by dots, such as spec.firewall"},
 		{name: hostAddr, what: "an address with prefix length", rule: "write the address and the length of its network, such as 192.168.50.11/24"},
 	} {
 		m[f.name] = &f
@@ -115,10 +125,18 @@ func isIfname(s string) bool {
 	switch {
 	case !only(s, "_.-", 15), !isAlnum(s[0]):
 		return false
-	case s == "lo", s == "all", s == "default", strings.HasPrefix(s, "weft"):
+	case s == "lo", s == "all", s == "default", isOurs(s):
 		return false // lo and the words of net.ipv4.conf, and what weft makes itself
 	}
 	return true
+}
+
+// isOurs reports whether weft itself gives ports such names: its bridge, the links of routers (wg-,
+// wp-), the patch ports of labels (wi-, wl-) and tunnels (wt-).
+func isOurs(s string) bool {
+	return slices.ContainsFunc([]string{"weft", "wg-", "wi-", "wl-", "wp-", "wt-"}, func(prefix string) bool {
+		return strings.HasPrefix(s, prefix)
+	})
 }
 
 func isNICName(s string) bool { return isIfname(s) && !isVnet(s) }
@@ -186,6 +204,8 @@ func lowerHint(s string) string {
 
 func ifnameHint(s string) string {
 	switch {
+	case isOurs(s):
+		return "weft gives such names to ports of its own; choose another one"
 	case isVnet(s):
 		return "libvirt names its own ports vnetN; choose another name, such as tap-web-1"
 	case len(s) > 15:

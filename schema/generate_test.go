@@ -112,6 +112,7 @@ var scalarSchemas = map[reflect.Type]object{
 		object{{"type", "string"}, {"pattern", `^([0-9]+|(vlan|vxlan|gre|geneve|stt)://[0-9]+|lswitch:[0-9a-f-]{36}|native://untagged)$`}}}}, {"examples", []any{"vlan://100"}}},
 	reflect.TypeFor[Ref]():  {{"type", "string"}, {"pattern", refPattern}},
 	reflect.TypeFor[Rate](): {{"type", "integer"}, {"minimum", 0}},
+	reflect.TypeFor[Date](): {{"type", "string"}, {"pattern", `^[0-9]{4}-[0-9]{2}-[0-9]{2}$`}, {"examples", []any{"2027-01-31"}}},
 	reflect.TypeFor[Ports](): {{"anyOf", []any{onePort[0], onePort[1],
 		object{{"type", "array"}, {"minItems", 1}, {"items", object{{"anyOf", onePort}}}}}}, {"examples", []any{443, "8000-8100"}}},
 }

@@ -24,6 +24,8 @@ const (
 	KindNetwork         = "Network"
 	KindVirtualMachine  = "VirtualMachine"
 	KindPublicIP        = "PublicIP"
+	KindPolicy          = "Policy"
+	KindSecurityGroup   = "SecurityGroup"
 )
 
 // SystemAccount is the built-in account that owns what the operator owns of tenant kinds.
@@ -48,12 +50,14 @@ var kinds = []kindOf{
 	{KindNetwork, "network", true, reflect.TypeFor[Network]()},
 	{KindVirtualMachine, "vm", true, reflect.TypeFor[VirtualMachine]()},
 	{KindPublicIP, "publicip", true, reflect.TypeFor[PublicIP]()},
+	{KindSecurityGroup, "securitygroup", true, reflect.TypeFor[SecurityGroup]()},
+	{KindPolicy, "policy", false, reflect.TypeFor[Policy]()},
 }
 
 // laterKinds are words of the language that this release does not act on.
 var laterKinds = []string{
-	"VPCOffering", "ServiceProvider", "VPC", "NetworkACL", "LoadBalancer", "SecurityGroup", "PrivateGateway",
-	"SiteToSiteVPN", "RemoteAccessVPN", "Expectation", "Policy",
+	"VPCOffering", "ServiceProvider", "VPC", "NetworkACL", "LoadBalancer", "PrivateGateway",
+	"SiteToSiteVPN", "RemoteAccessVPN", "Expectation",
 }
 
 func findKind(name string) *kindOf {
@@ -81,6 +85,15 @@ func Kinds() []string {
 		names[i] = k.name
 	}
 	return names
+}
+
+// SpecType is the Go struct of a kind's spec; nil for a kind that is not supported.
+func SpecType(kind string) reflect.Type {
+	k := findKind(kind)
+	if k == nil {
+		return nil
+	}
+	return k.spec
 }
 
 // IsTenant reports whether documents of that kind carry metadata.account.

@@ -32,12 +32,12 @@ type HostBridge struct {
 	Name string `yaml:"name" weft:"required,format=ifname"`
 	// Manage: `Create`: made if absent, one that exists is used and foreign ports are left alone, an uplink that
 	// carries an address is refused; `Use`: must exist, only ports of weft are plugged; `Takeover`: the uplink and its
-	// address move under the confirm timer.
-	Manage string `yaml:"manage" weft:"enum=Create|Use|Takeover,laterenum=Takeover,default=Create"`
+	// address, gateway and routes move to the bridge, with `weft apply --confirm-timeout` only.
+	Manage string `yaml:"manage" weft:"enum=Create|Use|Takeover,default=Create"`
 	// Uplinks are the network interfaces that connect the bridge to the wire.
 	Uplinks []string `yaml:"uplinks" weft:"format=ifname"`
-	// Bond joins several uplinks.
-	Bond *Bond `yaml:"bond" later:"bonds"`
+	// Bond joins several uplinks into one port of the bridge, on Open vSwitch.
+	Bond *Bond `yaml:"bond"`
 	// Address of the bridge with its prefix length; tunnels end here unless tunnelIP says otherwise.
 	Address netip.Prefix `yaml:"address" weft:"format=hostaddr"`
 	// Gateway of the host through this bridge.

@@ -14,16 +14,16 @@ type Network struct {
 	CIDR netip.Prefix `yaml:"cidr"`
 	// Gateway of the guests; absent: the first address of the CIDR.
 	Gateway netip.Addr `yaml:"gateway"`
-	// Ranges that addresses are allocated from, with specifyIPRanges and for Shared networks.
-	Ranges []IPRange `yaml:"ranges" later:"stated address ranges"`
+	// Ranges that addresses are allocated from, with specifyIPRanges and for Shared networks; absent: all of the CIDR.
+	Ranges []IPRange `yaml:"ranges"`
 	// Subnets of a Shared network, instead of cidr, gateway and ranges.
-	Subnets []Subnet `yaml:"subnets" weft:"unique=name" later:"Shared networks"`
+	Subnets []Subnet `yaml:"subnets" weft:"unique=name"`
 	// Reserved are parts of the CIDR that are never allocated.
 	Reserved []netip.Prefix `yaml:"reserved"`
-	// RouterIPs of a Shared network; allocated where not given.
-	RouterIPs []netip.Addr `yaml:"routerIPs" later:"Shared networks"`
-	// IP6 is the network's IPv6 part.
-	IP6 *NetworkIP6 `yaml:"ip6" later:"IPv6"`
+	// RouterIPs are the addresses of a Shared network's router, one in each subnet; allocated where not given.
+	RouterIPs []netip.Addr `yaml:"routerIPs"`
+	// IP6 is the network's IPv6 part, for offerings with internetProtocol DualStack; absent: a /64 of the zone's ip6Prefix, with SLAAC.
+	IP6 *NetworkIP6 `yaml:"ip6"`
 	// VLAN of the network; only where the offering has specifyVlan.
 	VLAN BroadcastURI `yaml:"vlan"`
 	// NetworkDomain is the DNS suffix of the network; absent: the zone's.
@@ -32,8 +32,8 @@ type Network struct {
 	VPC Ref `yaml:"vpc" later:"VPCs"`
 	// ACL of a tier; absent: default_deny.
 	ACL Ref `yaml:"acl" later:"VPCs"`
-	// Ingress says what may come in to IPv6 and Routed networks; the rest is denied.
-	Ingress []IngressRule `yaml:"ingress" weft:"unique=name" later:"Routed and IPv6 networks"`
+	// Ingress says what may come in by IPv6, which is routed and not translated; the rest is denied. IPv4 comes in at public addresses.
+	Ingress []IngressRule `yaml:"ingress" weft:"unique=name"`
 	// Egress are exceptions from the offering's egressDefaultPolicy.
 	Egress []EgressRule `yaml:"egress" weft:"unique=name"`
 	// Routes of the router, and of the guests by DHCP.
@@ -49,21 +49,23 @@ type Network struct {
 	// LeaseTime of DHCP; absent: the router's choice.
 	LeaseTime Duration `yaml:"leaseTime"`
 	// SharedWith are accounts, domains (`domain/root/customers`, with subdomains) or `*` that may use the network.
-	SharedWith []string `yaml:"sharedWith" weft:"format=share" later:"networks shared with other accounts"`
-	// PVLAN makes the network a private VLAN.
-	PVLAN *PVLAN `yaml:"pvlan" later:"private VLANs"`
-	// AllowVLANOverlap permits a VLAN that another network of the wire has; Shared and L2.
-	AllowVLANOverlap bool `yaml:"allowVlanOverlap" weft:"default=false" later:"Shared and L2 networks"`
+	SharedWith []string `yaml:"sharedWith" weft:"format=share"`
+	// PVLAN makes the network, Shared or L2, a part of the private VLAN whose primary is vlan; networks of one primary are one private
+	// VLAN.
+	PVLAN *PVLAN `yaml:"pvlan"`
+	// AllowVLANOverlap permits a VLAN that other networks of the wire have which say it too: they are one broadcast domain. Shared and
+	// L2.
+	AllowVLANOverlap bool `yaml:"allowVlanOverlap" weft:"default=false"`
 }
 
-// Subnet is one of several subnets of a Shared network.
+// Subnet is one of several subnets of a Shared network: in its broadcast domain, or with a VLAN or a pod of its own.
 type Subnet struct {
 	At Pos32 `yaml:"-"`
 	// Name of the subnet, unique in the network.
 	Name string `yaml:"name" weft:"required,format=name"`
 	// Pod that the subnet is for, in Basic zones.
 	Pod string `yaml:"pod" weft:"format=name"`
-	// VLAN of the subnet; absent: the network's.
+	// VLAN of the subnet, which is then a broadcast domain and has a router of its own; absent: the network's.
 	VLAN BroadcastURI `yaml:"vlan"`
 	// CIDR of the subnet.
 	CIDR netip.Prefix `yaml:"cidr" weft:"required"`
@@ -75,19 +77,20 @@ type Subnet struct {
 
 // NetworkIP6 is the IPv6 part of a network.
 type NetworkIP6 struct {
-	// CIDR of the network, a /64; absent: one of the zone's ip6Prefix.
+	// CIDR of the network, a /64 of the zone's ip6Prefix or a unique local one (fc00::/7); absent: one of the zone's ip6Prefix.
 	CIDR netip.Prefix `yaml:"cidr"`
 	// Gateway of the guests; absent: the first address.
 	Gateway netip.Addr `yaml:"gateway"`
-	// Mode by which guests get their address.
+	// Mode by which guests get their address: with `SLAAC` they make it of the prefix and their MAC, with `DHCPv6` they are given it.
 	Mode string `yaml:"mode" weft:"enum=SLAAC|DHCPv6,default=SLAAC"`
 }
 
 // PVLAN makes a network a private VLAN.
 type PVLAN struct {
-	// Type of the network's ports.
+	// Type of the network's ports: Promiscuous ones hear all and are heard by all, those of a Community hear each other too, Isolated
+	// ones promiscuous ones only.
 	Type string `yaml:"type" weft:"required,enum=Isolated|Community|Promiscuous"`
-	// Secondary VLAN id; equal to the primary for Promiscuous.
+	// Secondary VLAN id; equal to the primary for Promiscuous, and only there.
 	Secondary int `yaml:"secondary" weft:"required,min=1,max=4094"`
 }
 
@@ -98,11 +101,11 @@ type EgressRule struct {
 	Name string `yaml:"name" weft:"required,format=name"`
 	// Action of the rule; one equal to the offering's default is an error.
 	Action string `yaml:"action" weft:"required,enum=Allow|Deny"`
-	// Protocol that the rule matches.
-	Protocol string `yaml:"protocol" weft:"required,enum=tcp|udp|icmp|all"`
+	// Protocol that the rule matches: icmp is that of IPv4, icmpv6 that of IPv6, the others are both.
+	Protocol string `yaml:"protocol" weft:"required,enum=tcp|udp|icmp|icmpv6|all"`
 	// Ports of the destination; absent: all. Only tcp and udp.
 	Ports Ports `yaml:"ports"`
-	// ICMPType that the rule matches; absent: all. Only icmp.
+	// ICMPType that the rule matches; absent: all. Only icmp and icmpv6.
 	ICMPType *int `yaml:"icmpType" weft:"min=0,max=255"`
 	// ICMPCode that the rule matches; absent: all. Only with icmpType.
 	ICMPCode *int `yaml:"icmpCode" weft:"min=0,max=255"`
@@ -112,16 +115,16 @@ type EgressRule struct {
 	Destinations []netip.Prefix `yaml:"destinations"`
 }
 
-// IngressRule says what may come in to IPv6 and Routed networks.
+// IngressRule says what may come in by IPv6.
 type IngressRule struct {
 	At Pos32 `yaml:"-"`
 	// Name of the rule, unique in the list and stable; order in the list means nothing.
 	Name string `yaml:"name" weft:"required,format=name"`
-	// Protocol that the rule matches.
-	Protocol string `yaml:"protocol" weft:"required,enum=tcp|udp|icmp|all"`
+	// Protocol that the rule matches: icmp is that of IPv4, icmpv6 that of IPv6, the others are both.
+	Protocol string `yaml:"protocol" weft:"required,enum=tcp|udp|icmp|icmpv6|all"`
 	// Ports of the destination; absent: all. Only tcp and udp.
 	Ports Ports `yaml:"ports"`
-	// ICMPType that the rule matches; absent: all. Only icmp.
+	// ICMPType that the rule matches; absent: all. Only icmp and icmpv6.
 	ICMPType *int `yaml:"icmpType" weft:"min=0,max=255"`
 	// ICMPCode that the rule matches; absent: all. Only with icmpType.
 	ICMPCode *int `yaml:"icmpCode" weft:"min=0,max=255"`

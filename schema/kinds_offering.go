@@ -3,7 +3,7 @@ package schema
 // NetworkOffering is what a kind of guest network offers: its services, who provides them, and its limits.
 type NetworkOffering struct {
 	// GuestType of the networks made of it.
-	GuestType string `yaml:"guestType" weft:"required,enum=Isolated|Shared|L2,laterenum=Shared|L2"`
+	GuestType string `yaml:"guestType" weft:"required,enum=Isolated|Shared|L2"`
 	// Services of the networks made of it.
 	Services Services `yaml:"services"`
 	// EgressDefaultPolicy decides on traffic that leaves the network and no egress rule matches, in both families.
@@ -12,16 +12,16 @@ type NetworkOffering struct {
 	NetworkRate Rate `yaml:"networkRate" weft:"default=200"`
 	// SpecifyVLAN: networks state their VLAN themselves.
 	SpecifyVLAN bool `yaml:"specifyVlan" weft:"default=false"`
-	// SpecifyIPRanges: networks state the ranges that addresses are allocated from.
-	SpecifyIPRanges bool `yaml:"specifyIPRanges" weft:"default=false" later:"stated address ranges"`
+	// SpecifyIPRanges: networks state the ranges that addresses are allocated from; true for Shared, never with SourceNat.
+	SpecifyIPRanges bool `yaml:"specifyIPRanges" weft:"default=false"`
 	// ConserveMode: one public address may serve several purposes at once.
 	ConserveMode bool `yaml:"conserveMode" weft:"default=true"`
 	// Persistent networks are implemented without running NICs and never shut down.
 	Persistent bool `yaml:"persistent" weft:"default=false"`
 	// ForVPC: networks are tiers of a VPC.
 	ForVPC bool `yaml:"forVPC" weft:"default=false" later:"VPCs"`
-	// InternetProtocol is `IPv4` or `DualStack`.
-	InternetProtocol string `yaml:"internetProtocol" weft:"enum=IPv4|DualStack,laterenum=DualStack,default=IPv4"`
+	// InternetProtocol is `IPv4` or `DualStack`: IPv4, and an IPv6 /64 that is routed. Only Isolated.
+	InternetProtocol string `yaml:"internetProtocol" weft:"enum=IPv4|DualStack,default=IPv4"`
 	// NetworkMode: `Natted`, or `Routed` without address translation.
 	NetworkMode string `yaml:"networkMode" weft:"enum=Natted|Routed,laterenum=Routed,default=Natted"`
 	// RoutingMode of Routed networks: `Static`, or `Dynamic` by BGP.
@@ -65,7 +65,7 @@ type Services struct {
 	// NetworkACL filters a tier of a VPC.
 	NetworkACL *Service `yaml:"NetworkACL" later:"VPCs"`
 	// SecurityGroup filters per NIC.
-	SecurityGroup *Service `yaml:"SecurityGroup" later:"security groups"`
+	SecurityGroup *Service `yaml:"SecurityGroup"`
 	// Connectivity hands the network's topology to a provider; never required.
 	Connectivity *Service `yaml:"Connectivity"`
 }

@@ -13,7 +13,7 @@ type VirtualMachine struct {
 	// Pin: on host only.
 	Pin bool `yaml:"pin" weft:"default=false"`
 	// Pod of a VM without host in a Basic zone.
-	Pod string `yaml:"pod" weft:"format=name" later:"Basic zones"`
+	Pod string `yaml:"pod" weft:"format=name"`
 	// State: NICs run when the VM is Running.
 	State string `yaml:"state" weft:"enum=Running|Stopped,default=Running"`
 	// Hostname given by DHCP and DNS; absent: metadata.name.
@@ -39,26 +39,27 @@ type NIC struct {
 	Name string `yaml:"name" weft:"format=name"`
 	// IP of the NIC; absent: allocated.
 	IP netip.Addr `yaml:"ip"`
-	// IP6 of the NIC; absent: allocated.
-	IP6 netip.Addr `yaml:"ip6" later:"IPv6"`
+	// IP6 of the NIC, in networks with DHCPv6; absent: allocated. With SLAAC it follows from the MAC.
+	IP6 netip.Addr `yaml:"ip6"`
 	// MAC of the NIC, unicast; absent: allocated, locally administered.
 	MAC MAC `yaml:"mac"`
 	// SecondaryIPs of the NIC, at most 10.
-	SecondaryIPs []netip.Addr `yaml:"secondaryIPs" later:"secondary addresses"`
+	SecondaryIPs []netip.Addr `yaml:"secondaryIPs"`
 	// Interface is the stable name of the port on the host; absent: the port is recognised by iface-id or MAC.
 	Interface string `yaml:"interface" weft:"format=nicname"`
-	// SecurityGroups of the NIC.
-	SecurityGroups []Ref `yaml:"securityGroups" later:"security groups"`
+	// SecurityGroups of the NIC, in a network that has the service; absent: the account's group `default`, without one nothing comes
+	// in and everything may leave.
+	SecurityGroups []Ref `yaml:"securityGroups"`
 	// Rate per direction in Mbit/s, 0: unlimited; absent: the offering's.
-	Rate *Rate `yaml:"rate" later:"rate limits"`
+	Rate *Rate `yaml:"rate"`
 	// Link state of the port.
-	Link string `yaml:"link" weft:"enum=Up|Down,laterenum=Down,default=Up"`
+	Link string `yaml:"link" weft:"enum=Up|Down,default=Up"`
 	// DHCPOptions are further DHCP options by number.
-	DHCPOptions map[int]string `yaml:"dhcpOptions" weft:"format=dhcpoption" later:"DHCP options"`
+	DHCPOptions map[int]string `yaml:"dhcpOptions" weft:"format=dhcpoption"`
 	// AntiSpoof: only the NIC's MAC and addresses leave the port (in an L2 network: only its MAC).
 	AntiSpoof bool `yaml:"antiSpoof" weft:"default=true"`
 	// AllowedAddresses may leave the port beside the NIC's own (VRRP, clusters).
-	AllowedAddresses []AllowedAddress `yaml:"allowedAddresses" later:"anti-spoofing"`
+	AllowedAddresses []AllowedAddress `yaml:"allowedAddresses"`
 }
 
 // AllowedAddress may leave a port beside the NIC's own addresses.
@@ -77,6 +78,8 @@ type Target struct {
 	VM Ref `yaml:"vm" weft:"required"`
 	// NIC of the VM by name; absent: its only one in the network.
 	NIC string `yaml:"nic" weft:"format=name"`
+	// IP of the NIC, one of its secondaryIPs; absent: its own.
+	IP netip.Addr `yaml:"ip"`
 }
 
 // PublicIP is a public address of an account and what it does; without network it is reserved.

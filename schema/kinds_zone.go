@@ -6,21 +6,21 @@ import "net/netip"
 type Zone struct {
 	// NetworkType is `Advanced` (networks isolated by VLAN or overlay) or `Basic` (one shared guest network per
 	// pod, isolated by security groups).
-	NetworkType string `yaml:"networkType" weft:"required,enum=Advanced|Basic,laterenum=Basic"`
+	NetworkType string `yaml:"networkType" weft:"required,enum=Advanced|Basic"`
 	// SecurityGroups turns an Advanced zone into one with security groups.
-	SecurityGroups bool `yaml:"securityGroups" weft:"default=false" later:"security groups"`
+	SecurityGroups bool `yaml:"securityGroups" weft:"default=false"`
 	// DNS are the upstream resolvers of the guests' routers, in order; the nearest of Network, VPC, Zone wins.
 	DNS []netip.Addr `yaml:"dns"`
 	// InternalDNS are the resolvers for hosts and routers themselves.
-	InternalDNS []netip.Addr `yaml:"internalDNS"`
+	InternalDNS []netip.Addr `yaml:"internalDNS" later:"resolvers of hosts and routers"`
 	// NetworkDomain is the DNS suffix of networks that state none.
 	NetworkDomain string `yaml:"networkDomain" weft:"format=domain"`
 	// GuestCIDR is given to Isolated networks without a cidr; their address spaces may be equal.
 	GuestCIDR netip.Prefix `yaml:"guestCIDR" weft:"default=10.1.1.0/24"`
 	// IP6Prefix is the prefix that dual stack networks take a /64 of, through weft.lock.
-	IP6Prefix netip.Prefix `yaml:"ip6Prefix" later:"IPv6"`
+	IP6Prefix netip.Prefix `yaml:"ip6Prefix"`
 	// GCWait is how long an idle, non-persistent Isolated network is kept on the hosts before it is shut down.
-	GCWait Duration `yaml:"gcWait" weft:"default=0s" later:"delayed shutdown of idle networks"`
+	GCWait Duration `yaml:"gcWait" weft:"default=0s"`
 	// Routers are settings of all virtual routers of the zone.
 	Routers *ZoneRouters `yaml:"routers"`
 }
@@ -41,7 +41,7 @@ type Pod struct {
 	CIDR netip.Prefix `yaml:"cidr" weft:"required"`
 	// Gateway of the management network.
 	Gateway netip.Addr `yaml:"gateway"`
-	// Ranges of management addresses that are reserved for weft.
+	// Ranges of management addresses that are reserved: weft gives them to nobody.
 	Ranges []IPRange `yaml:"ranges"`
 }
 
@@ -51,7 +51,7 @@ type PhysicalNetwork struct {
 	// Zone that the network is in; may be left out where the tree has one zone.
 	Zone string `yaml:"zone" weft:"format=name"`
 	// VSwitch is the switch on the hosts.
-	VSwitch string `yaml:"vswitch" weft:"enum=OpenVSwitch|LinuxBridge,laterenum=LinuxBridge,default=OpenVSwitch"`
+	VSwitch string `yaml:"vswitch" weft:"enum=OpenVSwitch|LinuxBridge,default=OpenVSwitch"`
 	// Isolation of guest networks on this wire.
 	Isolation string `yaml:"isolation" weft:"required,enum=VLAN|VXLAN|GRE|GENEVE|STT|L3,laterenum=L3"`
 	// VXLAN are settings of the isolation `VXLAN`.
@@ -65,8 +65,8 @@ type PhysicalNetwork struct {
 	Tags []string `yaml:"tags" weft:"format=label"`
 	// Traffic says which traffic types the wire carries and the label of each: the name of its bridge on the hosts.
 	Traffic []Traffic `yaml:"traffic" weft:"required,unique=type"`
-	// StorageRanges are the address ranges of Storage traffic.
-	StorageRanges []StorageRange `yaml:"storageRanges" later:"storage ranges"`
+	// StorageRanges are the address ranges of Storage traffic. Weft gives their addresses, and their VLANs, to nobody.
+	StorageRanges []StorageRange `yaml:"storageRanges"`
 	// Providers that are enabled on this network; an offering's services need an enabled provider.
 	Providers []string `yaml:"providers" weft:"enum=VirtualRouter|VpcVirtualRouter|Ovs|InternalLbVm|SecurityGroupProvider|ConfigDrive"`
 }
@@ -74,7 +74,7 @@ type PhysicalNetwork struct {
 // VXLANSettings are settings of the isolation VXLAN.
 type VXLANSettings struct {
 	// Mode is how a host finds the others: `Unicast` (a mesh from the tree), `Multicast` (a group) or `EVPN`.
-	Mode string `yaml:"mode" weft:"enum=Unicast|Multicast|EVPN,laterenum=Multicast|EVPN,default=Unicast"`
+	Mode string `yaml:"mode" weft:"enum=Unicast|Multicast|EVPN,laterenum=EVPN,default=Unicast"`
 	// Port is the UDP port of the tunnels; 4789 is the number IANA assigned.
 	Port uint16 `yaml:"port" weft:"default=4789,min=1,max=65535"`
 }
@@ -82,8 +82,9 @@ type VXLANSettings struct {
 // Traffic is one traffic type of a physical network.
 type Traffic struct {
 	At Pos32 `yaml:"-"`
-	// Type of traffic.
-	Type string `yaml:"type" weft:"required,enum=Guest|Public|Management|Storage,laterenum=Management|Storage"`
+	// Type of traffic: `Guest` of networks, `Public` of routers towards the internet, `Management` and `Storage` of the
+	// hosts themselves.
+	Type string `yaml:"type" weft:"required,enum=Guest|Public|Management|Storage"`
 	// Label is the name of the bridge on the hosts.
 	Label string `yaml:"label" weft:"required,format=ifname"`
 }
@@ -99,7 +100,7 @@ type StorageRange struct {
 	CIDR netip.Prefix `yaml:"cidr" weft:"required"`
 	// Gateway of the storage network.
 	Gateway netip.Addr `yaml:"gateway"`
-	// Ranges to allocate from.
+	// Ranges of storage addresses that are reserved.
 	Ranges []IPRange `yaml:"ranges" weft:"required"`
 }
 
@@ -118,9 +119,9 @@ type PublicIPRange struct {
 	// Ranges that addresses are allocated from; the gateway must not lie in them.
 	Ranges []IPRange `yaml:"ranges" weft:"required"`
 	// IP6 is the range's IPv6 part.
-	IP6 *PublicIP6 `yaml:"ip6" later:"IPv6"`
-	// Account that the range is dedicated to.
-	Account string `yaml:"account" weft:"format=name" later:"dedicated public ranges"`
+	IP6 *PublicIP6 `yaml:"ip6"`
+	// Account that the range is dedicated to: nobody else gets addresses of it, and the account gets them first.
+	Account string `yaml:"account" weft:"format=name"`
 }
 
 // PublicIP6 is the IPv6 part of a public range.
@@ -139,22 +140,26 @@ type Account struct {
 	Domain string `yaml:"domain" weft:"format=domainpath,default=root"`
 	// Project marks an account that several people share.
 	Project bool `yaml:"project" weft:"default=false"`
-	// VNets are numbers dedicated to the account, per physical network.
-	VNets map[string][]IDRange `yaml:"vnets" weft:"format=name" later:"dedicated VLAN ranges"`
-	// VNetsFallback allows the common pool once the dedicated numbers are used up.
-	VNetsFallback bool `yaml:"vnetsFallback" weft:"default=true" later:"dedicated VLAN ranges"`
-	// PublicIPFallback allows the common public ranges once the dedicated ones are used up.
-	PublicIPFallback bool `yaml:"publicIPFallback" weft:"default=true" later:"dedicated public ranges"`
+	// VNets are numbers dedicated to the account, by physical network: parts of its vnets that nobody else gets, and that
+	// the account gets first.
+	VNets map[string][]IDRange `yaml:"vnets" weft:"format=name"`
+	// VNetsFallback allows the common pool once the dedicated numbers are used up. Where nothing is dedicated the common
+	// pool is always allowed.
+	VNetsFallback bool `yaml:"vnetsFallback" weft:"default=true"`
+	// PublicIPFallback allows the common public ranges once the dedicated ones are used up. Where none is dedicated the
+	// common ones are always allowed.
+	PublicIPFallback bool `yaml:"publicIPFallback" weft:"default=true"`
 	// Limits on what the account may have.
 	Limits *Limits `yaml:"limits"`
 }
 
 // Limits on what an account may have; absent fields are not limited.
 type Limits struct {
-	// Networks is the largest number of networks.
-	Networks *int `yaml:"networks" weft:"min=0" later:"account limits"`
-	// PublicIPs is the largest number of public addresses.
-	PublicIPs *int `yaml:"publicIPs" weft:"min=0" later:"account limits"`
+	// Networks is the largest number of Isolated networks, tiers included.
+	Networks *int `yaml:"networks" weft:"min=0"`
+	// PublicIPs is the largest number of public addresses: source NAT addresses count, those of ranges dedicated to the
+	// account do not.
+	PublicIPs *int `yaml:"publicIPs" weft:"min=0"`
 	// VPCs is the largest number of VPCs; always kept as long as there are no VPCs.
 	VPCs *int `yaml:"vpcs" weft:"min=0"`
 }

@@ -137,4 +137,5 @@ var typeNames = map[reflect.Type]string{
 	reflect.TypeFor[BroadcastURI](): "broadcast URI",
 	reflect.TypeFor[Ref]():          "reference",
 	reflect.TypeFor[Rate]():         "rate",
+	reflect.TypeFor[Date]():         "date",
 }

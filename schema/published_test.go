@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
@@ -95,6 +96,8 @@ func plainValue(t *testing.T, text string) any {
 // stringKeys makes JSON's maps of YAML's.
 func stringKeys(v any) any {
 	switch v := v.(type) {
+	case time.Time: // editors follow YAML 1.2, where a date is text
+		return v.Format(time.DateOnly)
 	case map[string]any:
 		for k := range v {
 			v[k] = stringKeys(v[k])

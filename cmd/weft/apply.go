@@ -8,20 +8,22 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"weft.dev/reconcile/agent"
-	"weft.dev/reconcile/engine"
+	"weft.dev/reconcile/engine/trial"
 	"weft.dev/reconcile/plan"
-	"weft.dev/reconcile/resource"
-	"weft.dev/reconcile/status"
 )
 
 type applyFlags struct {
 	planFlags
 	file    string
+	intent  string
+	await   string
+	confirm time.Duration
 	auto    bool
 	removal bool
 }
@@ -29,19 +31,42 @@ type applyFlags struct {
 func (a *app) apply() *cobra.Command {
 	var f applyFlags
 	c := &cobra.Command{
-		Use:   "apply [DIR] --host NAME",
+		Use:   "apply [DIR] --host NAME [--plan FILE] [--confirm-timeout 60s]",
 		Short: "Plan, ask, apply and verify on this host, without an agent",
 		Long: `Make this host what the tree in DIR (default: here) says: plan, ask, apply, verify by an
 empty plan. With --plan FILE exactly that plan, refused (exit status 5) when the host or the
 tree moved since. Refused as well while another process applies, or an agent follows a
-repository here and is not suspended.`,
+repository here and is not suspended.
+
+With --confirm-timeout the host goes back to the last good intent by itself unless somebody
+runs weft confirm in time, best from a new login: a watchdog, started before the first step,
+does that even if this command and the agent are dead and nobody can reach the host. With or
+without it the host goes back when its default gateway or the repository's server answered
+before the apply and does not after it. Exit status 4 says that it went back.`,
+		Example: `  weft suspend && weft apply --host kvm1 --confirm-timeout 60s   # and in another login: weft confirm
+  weft apply --host kvm1 --plan plan.json                        # what weft plan --host --out wrote
+  weft apply --host kvm1 --intent /var/lib/weft/intent.json      # the last good intent again`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case f.await != "":
+				return a.keepWatch(cmd.Context(), f)
+			case f.intent != "" && len(args) > 0:
+				return errors.New("a tree in DIR and an intent are two things to apply: give one")
+			case cmd.Flags().Changed("confirm-timeout") && (f.confirm < time.Second || f.confirm > 24*time.Hour):
+				return fmt.Errorf("--confirm-timeout %s: use 1s to 24h", f.confirm)
+			}
 			return a.doApply(cmd.Context(), dirArg(args), f)
 		},
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.file, "plan", "", "apply exactly the plan that weft plan --host --out wrote")
+	fl.DurationVar(&f.confirm, "confirm-timeout", 0, "go back by itself unless weft confirm is run within this time")
+	fl.StringVar(&f.intent, "intent", "", "apply this stored intent instead of a tree")
+	fl.StringVar(&f.await, "await", "", "be the watchdog of this trial")
+	if err := fl.MarkHidden("await"); err != nil {
+		panic(err)
+	}
 	fl.BoolVar(&f.auto, "auto-approve", false, "do not ask")
 	fl.BoolVar(&f.removal, "allow-removal", false, "remove more than the guard allows")
 	fl.StringArrayVar(&f.target, "target", nil, "OWNER: limit the changes to it")
@@ -56,11 +81,12 @@ func (a *app) doApply(ctx context.Context, dir string, f applyFlags) error {
 	if err := a.alone(ctx); err != nil {
 		return err
 	}
-	f.format = "text"
-	in, r, err := a.planHost(ctx, dir, f.planFlags)
+	f.format, f.watched = "text", f.confirm > 0
+	l, err := a.planLive(ctx, dir, f)
 	if err != nil {
 		return err
 	}
+	r := l.report
 	expect := r.Hosts[0].Digest
 	if f.file != "" {
 		if expect, err = agreed(f.file, r.Hosts[0]); err != nil {
@@ -70,6 +96,9 @@ func (a *app) doApply(ctx context.Context, dir string, f applyFlags) error {
 	if err := a.showPlan(r, f.planFlags); err != nil {
 		return err
 	}
+	if r.Denied() {
+		return exit{exitDenied, errors.New("a policy forbids it: nothing was done")}
+	}
 	if r.Empty() {
 		return nil
 	}
@@ -78,16 +107,29 @@ func (a *app) doApply(ctx context.Context, dir string, f applyFlags) error {
 			return err
 		}
 	}
-	return a.carryOut(ctx, in, r.Hosts[0], expect, f)
+	l.options.Expect, l.options.Consent, l.options.Force = expect, f.removal, true
+	return a.carryOut(ctx, l, f)
+}
+
+func (a *app) planLive(ctx context.Context, dir string, f applyFlags) (*live, error) {
+	if f.intent != "" {
+		return a.planIntent(ctx, f.intent, f.planFlags)
+	}
+	return a.planHost(ctx, dir, f.planFlags)
 }
 
 // alone refuses to work beside an agent that would undo it.
 func (a *app) alone(ctx context.Context) error {
-	s, err := agent.NewClient(a.machine()).Status(ctx)
-	if err != nil {
-		return nil //nolint:nilerr // no agent answers, which is what is wanted
+	if p, ok := trial.Open(a.machine()).Pending(); ok {
+		return exit{exitStale, &trial.PendingError{Until: p.Until}}
 	}
-	if s.Condition(status.Suspended).True {
+	s, err := agent.NewClient(a.machine()).Status(ctx)
+	switch {
+	case errors.Is(err, agent.ErrNotRunning):
+		return nil
+	case err != nil:
+		return fmt.Errorf("ask the agent whether it is suspended: %w", err)
+	case s.HostSuspended():
 		return nil
 	}
 	return exit{exitStale, fmt.Errorf("an agent runs here and follows %s: commit there, or weft suspend first", s.Repository)}
@@ -122,33 +164,5 @@ func (a *app) ask() error {
 	if err != nil || strings.TrimSpace(line) != "yes" {
 		return errors.New("not applied")
 	}
-	return nil
-}
-
-func (a *app) carryOut(ctx context.Context, in *resource.Intent, p *plan.Plan, expect string, f applyFlags) error {
-	e := newEngine(a.machine(), f.secrets, nil)
-	opt := engine.Options{Lock: p.Lock, Expect: expect, Consent: f.removal, Force: true}
-	for _, o := range f.target {
-		opt.Target = append(opt.Target, resource.Owner(o))
-	}
-	r, err := e.Reconcile(ctx, in, opt)
-	var held *engine.LockedError
-	switch {
-	case errors.Is(err, engine.ErrStale) || errors.As(err, &held):
-		return exit{exitStale, err}
-	case err != nil:
-		return err
-	case r.Refused != "":
-		return fmt.Errorf("%s (--allow-removal consents)", r.Refused)
-	}
-	for _, o := range r.Owners {
-		for _, x := range o.Failures {
-			fmt.Fprintf(a.err, "%s: %s: %s\n", o.Owner, x.ID, oneLine(x.Error))
-		}
-	}
-	if !r.Converged() {
-		return errors.New("not all of it could be done; the rest is as it was")
-	}
-	fmt.Fprintf(a.out, "Applied and verified in %d ms.\n", r.Took.Milliseconds())
 	return nil
 }

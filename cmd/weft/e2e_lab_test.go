@@ -55,10 +55,12 @@ func TestLab(t *testing.T) {
 		{"Switch", (*cloud).switches},
 		{"Repository", (*cloud).repository},
 		{"Broken", (*cloud).broken},
+		{"Denied", (*cloud).denied},
 		{"Unallocated", (*cloud).unallocated},
 		{"Rollback", (*cloud).rollback},
 		{"Apply", (*cloud).apply},
 		{"Move", (*cloud).moves},
+		{"Migration", (*cloud).migrations},
 		{"PowerCut", (*cloud).powerCut},
 		{"Unreachable", (*cloud).unreachable},
 	} {
@@ -392,7 +394,7 @@ func (c *cloud) dump(name string) {
 		return
 	}
 	_ = filepath.WalkDir(filepath.Dir(dir), func(path string, e os.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(path, "agent.log") {
+		if err == nil && (strings.HasSuffix(path, "agent.log") || strings.HasPrefix(filepath.Base(path), "console-")) {
 			text, _ := os.ReadFile(path)
 			c.Logf("--- %s\n%s", path, text[max(0, len(text)-20000):])
 		}

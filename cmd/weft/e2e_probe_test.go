@@ -22,7 +22,7 @@ import (
 // called weft: what sends and answers packets there.
 var probes = map[string]func(args []string) error{
 	"e2e-ping": probePing, "e2e-stream": probeStream, "e2e-echo": probeEcho, "e2e-shout": probeShout, "e2e-frame": probeFrame,
-	"e2e-floor": probeFloor, "e2e-pass": probePass, "e2e-knock": probeKnock,
+	"e2e-floor": probeFloor, "e2e-pass": probePass, "e2e-knock": probeKnock, "e2e-try": probeTry,
 }
 
 // every is the pace of pings and stream: one packet in so long.
@@ -131,11 +131,15 @@ func newPace() *pace { return &pace{open: map[uint16]bool{}, idle: make(chan str
 
 // probePing ADDR: ICMP echo requests until standard input ends.
 func probePing(args []string) error {
-	to, err := net.ResolveIPAddr("ip4", args[0])
+	to, err := net.ResolveIPAddr("ip", args[0])
 	if err != nil {
 		return err
 	}
-	c, err := net.ListenPacket("ip4:icmp", "0.0.0.0")
+	network, request, reply := "ip4:icmp", byte(8), byte(0)
+	if to.IP.To4() == nil {
+		network, request, reply = "ip6:ipv6-icmp", 128, 129
+	}
+	c, err := net.ListenPacket(network, "")
 	if err != nil {
 		return err
 	}
@@ -148,7 +152,7 @@ func probePing(args []string) error {
 			if err != nil {
 				return
 			}
-			if n >= 8 && b[0] == 0 && binary.BigEndian.Uint16(b[4:]) == id && from.String() == to.String() {
+			if n >= 8 && b[0] == reply && binary.BigEndian.Uint16(b[4:]) == id && from.String() == to.String() {
 				if p.answered(binary.BigEndian.Uint16(b[6:])) {
 					fmt.Println("first")
 				}
@@ -157,7 +161,7 @@ func probePing(args []string) error {
 	}()
 	return p.run(func(seq uint16) error {
 		b := make([]byte, 64)
-		b[0] = 8
+		b[0] = request
 		binary.BigEndian.PutUint16(b[4:], id)
 		binary.BigEndian.PutUint16(b[6:], seq)
 		binary.BigEndian.PutUint16(b[2:], checksum(b))
@@ -212,7 +216,7 @@ func probeStream(args []string) error {
 // probeEcho [ADDR]:PORT: sends back what one TCP connection brings, until
 // standard input ends.
 func probeEcho(args []string) error {
-	l, err := net.Listen("tcp4", args[0])
+	l, err := net.Listen("tcp", args[0])
 	if err != nil {
 		return err
 	}

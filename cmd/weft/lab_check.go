@@ -18,6 +18,7 @@ import (
 	"weft.dev/reconcile/lab"
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/reach"
+	"weft.dev/schema"
 )
 
 // answerVerb is a hidden verb: a machine of the demo that answers one caller.
@@ -64,7 +65,7 @@ func checks(c *lab.Client, t *compiled) []check {
 func running(n *model.Network) []*model.NIC {
 	var out []*model.NIC
 	for _, nic := range n.NICs {
-		if nic.Running && nic.Default {
+		if nic.Running && nic.Default && nic.VM.Meta.LabRuntime() == "" { // a real machine has not the programs of a check
 			out = append(out, nic)
 		}
 	}
@@ -76,19 +77,50 @@ func vm(nic *model.NIC) string { return nic.VM.Meta.Account + "/" + nic.VM.Meta.
 
 func (k *checker) inside(n *model.Network) {
 	nics := running(n)
+	if n.Type() == model.GuestL2 {
+		return // nobody knows the addresses of its guests
+	}
+	k.gateway(n, nics[0])
 	if len(nics) < 2 {
 		return
 	}
+	if n.Grouped() {
+		k.grouped(n, nics)
+		return
+	}
 	a, b := nics[0], nics[len(nics)-1]
+	to, how := b.Hostname, "by name "
+	if n.Offering.Spec.Services.Dns == nil {
+		to, how = b.IP.String(), ""
+	}
+	if p := n.Spec.PVLAN; p != nil && p.Type == "Isolated" {
+		k.add(fmt.Sprintf("%s does not reach %s of the same isolated network", vm(a), vm(b)),
+			func(ctx context.Context) error { return k.no(ctx, vm(a), "ping", "-c1", "-W1", b.IP.String()) })
+		return
+	}
 	size := n.MTU - 28
-	k.add(fmt.Sprintf("%s reaches %s by name over %s, with unfragmented frames of %d bytes", vm(a), b.Hostname, strings.ToUpper(n.Scheme), n.MTU),
+	k.add(fmt.Sprintf("%s reaches %s %sover %s, with unfragmented frames of %d bytes", vm(a), to, how, strings.ToUpper(n.Scheme), n.MTU),
 		func(ctx context.Context) error {
-			return k.ok(ctx, vm(a), "ping", "-c1", "-W3", "-M", "do", "-s", strconv.Itoa(size), b.Hostname)
+			return k.ok(ctx, vm(a), "ping", "-c1", "-W3", "-M", "do", "-s", strconv.Itoa(size), to)
 		})
 }
 
+// gateway tries that of a Shared network, which is none of weft's.
+func (k *checker) gateway(n *model.Network, nic *model.NIC) {
+	if n.Type() != model.GuestShared || n.Scheme != schema.SchemeVLAN && n.Scheme != schema.SchemeNative || n.Spec.PVLAN != nil && n.Spec.PVLAN.Type != "Promiscuous" {
+		return
+	}
+	to := nic.Subnet.Gateway.String()
+	if !mayPing(nic, nic.Subnet.Gateway, nil) {
+		return
+	}
+	k.add(fmt.Sprintf("%s reaches its gateway %s", vm(nic), to), func(ctx context.Context) error { return k.ok(ctx, vm(nic), "ping", "-c1", "-W3", to) })
+}
+
+// apart looks at Isolated networks: the gateways of Shared ones pass on what is sent
+// to them.
 func (k *checker) apart(n, other *model.Network) {
-	if n == other || n.CIDR.Overlaps(other.CIDR) {
+	if n == other || n.Type() != model.GuestIsolated || other.Type() != model.GuestIsolated || n.CIDR.Overlaps(other.CIDR) {
 		return
 	}
 	a, b := running(n)[0], running(other)[0]
@@ -120,7 +152,7 @@ func (k *checker) outbound(n *model.Network) {
 // leaves is the address that a guest's connections come from.
 func (k *checker) leaves(n *model.Network, nic *model.NIC) netip.Addr {
 	for _, ip := range n.IPs {
-		if ip.StaticNAT == nic {
+		if ip.StaticNAT == nic && ip.StaticTo == nic.IP {
 			return ip.Addr
 		}
 	}
@@ -191,7 +223,9 @@ func (k *checker) reached(n *model.Network, w reach.Way) {
 		d, _ := strconv.Atoi(shift)
 		inner += d
 	}
-	i := slices.IndexFunc(n.NICs, func(nic *model.NIC) bool { return nic.IP.String() == ip })
+	i := slices.IndexFunc(n.NICs, func(nic *model.NIC) bool {
+		return nic.IP.String() == ip || slices.ContainsFunc(nic.Spec.SecondaryIPs, func(a netip.Addr) bool { return a.String() == ip })
+	})
 	if i < 0 {
 		return
 	}

@@ -66,6 +66,8 @@ func (l *labApp) table(st lab.Status) error {
 				for _, a := range nic.Addresses {
 					addrs = append(addrs, a.String())
 				}
+			case nic.Ready: // of an L2 network
+				addrs = append(addrs, nic.Name+": none")
 			default:
 				addrs = append(addrs, nic.Name+": none yet")
 			}

@@ -48,6 +48,8 @@ func (l *labApp) bringUp(ctx context.Context, dir, secrets string) (*lab.Client,
 		return nil, nil, err
 	}
 	t.checkLock()
+	t.readPolicies()
+	t.judge()
 	if err := l.refuse(t); err != nil {
 		return nil, nil, err
 	}
@@ -127,11 +129,20 @@ func (l *labApp) converge(ctx context.Context, c *lab.Client, hosts []string, re
 		case <-tick.C:
 		}
 	}
-	_, err := c.Wait(ctx, lab.Status.Ready)
+	s, err := c.Wait(ctx, lab.Status.Ready)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("after %s not every VM has its addresses (weft lab ls)", l.timeout)
+		return fmt.Errorf("after %s not every VM has its addresses (weft lab ls): %s", l.timeout, strings.Join(unready(s), ", "))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, n := range s.Nodes {
+		if n.State == lab.Failed {
+			failed = append(failed, fmt.Errorf("%s: %s", n.Name, n.Reason))
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // behind says why a host is not yet what rev says, or "".
@@ -154,6 +165,19 @@ func (l *labApp) behind(ctx context.Context, c *lab.Client, name string, rev sou
 		return "is at " + status.Short(s.LastAppliedRevision)
 	}
 	return ""
+}
+
+// unready are the NICs that run without all their addresses.
+func unready(s lab.Status) []string {
+	var out []string
+	for _, n := range s.Nodes {
+		for _, c := range n.NICs {
+			if n.State == lab.Up && !c.Ready {
+				out = append(out, n.Name+"/"+c.Name)
+			}
+		}
+	}
+	return out
 }
 
 func (l *labApp) commit() *cobra.Command {
@@ -187,6 +211,8 @@ func (l *labApp) doCommit(ctx context.Context, dir, message string) error {
 		return err
 	}
 	head.checkLock()
+	head.readPolicies()
+	head.judge()
 	if err := l.refuse(head); err != nil {
 		return fmt.Errorf("committed as %s all the same, as somebody might push it: %w", status.Short(rev.String()), err)
 	}

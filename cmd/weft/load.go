@@ -12,6 +12,7 @@ import (
 	"weft.dev/reconcile/alloc"
 	"weft.dev/reconcile/compile"
 	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/policy"
 	"weft.dev/reconcile/resource"
 	"weft.dev/reconcile/source"
 	"weft.dev/schema"
@@ -43,8 +44,9 @@ type compiled struct {
 	*compile.Result
 	tree  *schema.Tree
 	lock  *alloc.Lock
-	text  []byte       // of weft.lock
-	diags schema.Diags // of all stages, sorted
+	text  []byte        // of weft.lock
+	diags schema.Diags  // of all stages, sorted
+	rules *policy.Rules // of readPolicies
 }
 
 // compile reads files and compiles them under facts of hosts, which may be nil.

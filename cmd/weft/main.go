@@ -63,7 +63,7 @@ func codeOf(err error, report func(error)) int {
 		return exitError
 	}
 	if e.err != nil {
-		report(e.err)
+		report(err) // with what was wrapped around it
 	}
 	return e.code
 }

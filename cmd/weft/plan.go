@@ -17,7 +17,6 @@ import (
 
 	"weft.dev/reconcile/alloc"
 	"weft.dev/reconcile/host"
-	"weft.dev/reconcile/host/facts"
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/plan"
 	"weft.dev/reconcile/plan/render"
@@ -31,24 +30,29 @@ import (
 type planFlags struct {
 	base      string
 	baseExact bool
+	observed  string
 	format    string
 	out       string
 	target    []string
 	steps     bool
 	detailed  bool
 	secrets   string
+	watched   bool // the plan is for a trial
 }
 
 func (a *app) plan() *cobra.Command {
 	var f planFlags
 	c := &cobra.Command{
-		Use:   "plan [DIR] --base REV | --host NAME",
+		Use:   "plan [DIR] --base REV | --observed FILE | --host NAME",
 		Short: "What a change will do to every host, or to this one",
 		Long: `With --base: what the files in DIR (default: here), as they are now, will do to every host
 and to who reaches whom, compared with REV's merge base with HEAD. Needs neither root nor a host.
+With --observed: what they will do to the hosts as they were when weft observe looked at them,
+drift included; FILE is a snapshot, or a directory of them (*.json). Needs neither as well.
 With --host: what they will do to this machine, looked at live.`,
 		Example: `  weft plan --base origin/main                  # a pull request
   weft plan --base HEAD~1 -o md --out plan.md   # for its comment
+  weft plan --observed snapshots/               # against the hosts as they are
   weft plan --host kvm1 --out plan.json         # on a host; weft apply --plan plan.json`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -61,6 +65,7 @@ With --host: what they will do to this machine, looked at live.`,
 	fl := c.Flags()
 	fl.StringVar(&f.base, "base", "", "compare with this revision's merge base with HEAD")
 	fl.BoolVar(&f.baseExact, "base-exact", false, "compare with the revision itself")
+	fl.StringVar(&f.observed, "observed", "", "compare with this snapshot of weft observe, or the directory of them; --host picks one")
 	fl.StringVarP(&f.format, "output", "o", "text", "text, json, md or github")
 	fl.StringVar(&f.out, "out", "", "write the plan into this file (json if it ends so) and print only its summary")
 	fl.StringArrayVar(&f.target, "target", nil, "OWNER (network/ACCOUNT/NAME, host/NAME): limit the plan to it")
@@ -74,12 +79,19 @@ func (a *app) doPlan(ctx context.Context, dir string, f planFlags) error {
 	var r *plan.Report
 	var err error
 	switch {
+	case f.observed != "" && f.base != "":
+		return errors.New("--base and --observed are two things to compare with: give one")
+	case f.observed != "":
+		r, err = a.planObserved(dir, f)
 	case a.host != "" && f.base == "":
-		_, r, err = a.planHost(ctx, dir, f)
+		var l *live
+		if l, err = a.planHost(ctx, dir, f); err == nil {
+			r = l.report
+		}
 	case f.base != "":
 		r, err = a.planBase(ctx, dir, f)
 	default:
-		return errors.New("weft plan wants --base REV, or --host NAME on a host")
+		return errors.New("weft plan wants --base REV, --observed FILE, or --host NAME on a host")
 	}
 	if err != nil {
 		return err
@@ -163,6 +175,7 @@ func (a *app) planBase(ctx context.Context, dir string, f planFlags) (*plan.Repo
 		return nil, err
 	}
 	head.checkLock()
+	head.readPolicies()
 	if err := a.refuse(head); err != nil {
 		return nil, err
 	}
@@ -171,7 +184,17 @@ func (a *app) planBase(ctx context.Context, dir string, f planFlags) (*plan.Repo
 	if err != nil {
 		return nil, err
 	}
-	return between(base, head, rev.Commit, "", f.target)
+	changes, refused := offeringChanges(base, head)
+	if head.diags = refused; len(refused) > 0 {
+		return nil, a.refuse(head)
+	}
+	r, err := between(base, head, rev.Commit, "", f.target)
+	if err == nil {
+		tellOfferings(r, changes)
+		tellUpstream(r, base, head)
+		veto(r, head, base)
+	}
+	return r, err
 }
 
 // refuse prints what is wrong with a tree and fails if that is an error.
@@ -288,7 +311,7 @@ func membership(base, head []plugin.Domain, target []resource.Owner) reach.Chang
 		if !concerns(target, d.Network.String()) {
 			continue
 		}
-		if old, ok := had[d.Network]; ok && slices.Equal(old.NICs, d.NICs) {
+		if old, ok := had[d.Network]; ok && slices.Equal(old.NICs, d.NICs) && len(old.Gates)+len(d.Gates) == 0 {
 			delete(had, d.Network)
 			continue
 		}
@@ -339,36 +362,4 @@ func allocations(before, after *alloc.Lock) []plan.Allocation {
 		return strings.Compare(a.Owner+" "+a.Field, b.Owner+" "+b.Field)
 	})
 	return out
-}
-
-// planHost looks at this machine. It returns what is wanted beside the report.
-func (a *app) planHost(ctx context.Context, dir string, f planFlags) (*resource.Intent, *plan.Report, error) {
-	files, err := source.Dir(dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { _ = files.Close() }()
-	h := a.machine()
-	t, err := newCompilerOf(h.Name).compile(files, map[string]model.Facts{h.Name: facts.Of(ctx, h)})
-	if err != nil {
-		return nil, nil, err
-	}
-	t.checkLock()
-	if err := a.refuse(t); err != nil {
-		return nil, nil, err
-	}
-	if !slices.Contains(t.Hosts(), h.Name) {
-		return nil, nil, fmt.Errorf("the tree has no host %s: its hosts are %s", h.Name, strings.Join(t.Hosts(), ", "))
-	}
-	e := newEngine(h, f.secrets, nil)
-	in := e.Prepare(t.Intent(h.Name))
-	opt := plan.Options{Last: e.Verified().Intent, Lock: digest(t.text)}
-	if opt.Target, err = targets(f.target, t); err != nil {
-		return nil, nil, err
-	}
-	p, err := e.Plan(ctx, in, opt)
-	if err != nil {
-		return nil, nil, err
-	}
-	return in, plan.NewReport("", "", []*plan.Plan{p}), nil
 }

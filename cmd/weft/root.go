@@ -53,7 +53,7 @@ On a laptop:         weft lab up examples/quickstart`,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&a.host, "host", "", "the Host document that this machine is (agent, apply, plan --host)")
+	f.StringVar(&a.host, "host", "", "the Host document that this machine is (agent, apply, observe, plan --host)")
 	f.StringVar(&a.instance, "instance", "weft", "tells two wefts on one machine apart")
 	f.BoolVar(&a.noColor, "no-color", false, "no colours (also NO_COLOR)")
 	f.StringVar(&a.logFormat, "log-format", "text", "text or json")
@@ -63,11 +63,11 @@ On a laptop:         weft lab up examples/quickstart`,
 		&cobra.Group{ID: "host", Title: "On a host:"},
 		&cobra.Group{ID: "lab", Title: "On a laptop:"},
 	)
-	for _, c := range []*cobra.Command{a.validate(), a.lock(), a.plan(), a.schema(), a.initTree()} {
+	for _, c := range []*cobra.Command{a.validate(), a.lock(), a.plan(), a.policy(), a.nic(), a.schema(), a.initTree()} {
 		c.GroupID = "tree"
 		root.AddCommand(c)
 	}
-	for _, c := range append([]*cobra.Command{a.agent(), a.apply()}, a.verbs()...) {
+	for _, c := range append([]*cobra.Command{a.agent(), a.apply(), a.confirm(), a.observe()}, a.verbs()...) {
 		c.GroupID = "host"
 		root.AddCommand(c)
 	}

@@ -12,8 +12,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"weft.dev/reconcile/engine"
+	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/resource"
 )
 
 // TestMain lets the test binary be weft, and all that weft makes of itself in a
@@ -53,7 +58,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": scriptStatus, "json": scriptJSON, "junit": scriptJUnit, "subst": scriptSubst,
-			"reverse": scriptReverse, "repository": scriptRepository,
+			"reverse": scriptReverse, "repository": scriptRepository, "snapshot": scriptSnapshot,
 		},
 	})
 }
@@ -192,4 +197,33 @@ func scriptRepository(ts *testscript.TestScript, neg bool, args []string) {
 	for _, argv := range [][]string{{"init", "-q", "-b", "main"}, {"add", "-A"}, {"commit", "-q", "-m", "one"}} {
 		ts.Check(ts.Exec("git", append([]string{"-C", ts.MkAbs(args[0])}, argv...)...))
 	}
+}
+
+// snapshot DIR HOST FILE [RESOURCE]: what weft observe writes on a host that is all
+// that the tree in DIR says, but for a resource that somebody took away.
+func scriptSnapshot(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 && len(args) != 4 {
+		ts.Fatalf("usage: snapshot DIR HOST FILE [RESOURCE]")
+	}
+	known := model.Facts{Instance: "weft", OVSVersion: "3.1.0", IPTables: "nft", Datapath: "netdev"}
+	t, err := newCompiler().compile(os.DirFS(ts.MkAbs(args[0])), map[string]model.Facts{args[1]: known})
+	ts.Check(err)
+	in := t.Intent(args[1])
+	if in.Len() == 0 {
+		ts.Fatalf("host %s of %s has nothing", args[1], args[0])
+	}
+	s := &engine.Snapshot{Host: args[1], Time: time.Unix(1_800_000_000, 0), Facts: known, Observed: resource.NewObserved()}
+	for id, e := range in.Set() {
+		if len(args) < 4 || id.String() != args[3] {
+			s.Observed.Set.Put(e)
+		}
+	}
+	if len(args) == 4 && len(s.Observed.Set) == in.Len() {
+		ts.Fatalf("host %s has no %s", args[1], args[3])
+	}
+	s.Verified = engine.Stored{FormatVersion: resource.FormatVersion, Revision: "main@sha1:1", Intent: in}
+	b, err := json.Marshal(s)
+	ts.Check(err)
+	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[2])), 0o755))
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), b, 0o600))
 }

@@ -13,8 +13,8 @@ func (a *app) validate() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "validate [DIR]",
 		Short: "Say everything that is wrong with a tree",
-		Long: `Parse, resolve, check numbers and compile the tree in DIR (default: here), and report
-every mistake with file:line:col. Needs neither root nor a host. Exit status 1 if invalid.`,
+		Long: `Parse, resolve, check numbers and compile the tree in DIR (default: here), judge it by its
+policies and the built-in ones, and report every mistake with file:line:col. Needs neither root nor a host. Exit status 1 if invalid.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := oneOf("-o", format, "text", "json", "sarif", "junit", "github"); err != nil {
@@ -34,6 +34,8 @@ func (a *app) doValidate(dir, format string) error {
 		return err
 	}
 	t.checkLock()
+	t.readPolicies()
+	t.judge()
 	if err := a.writeDiags(a.out, format, t.diags, t.source); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -31,8 +32,8 @@ func (a *app) status() *cobra.Command {
 	var format string
 	var all bool
 	c := &cobra.Command{
-		Use:   "status [OWNER]",
-		Short: "How this host stands: revision, conditions, networks, drift",
+		Use:   "status [OWNER|vm/ACCOUNT/NAME]",
+		Short: "How this host stands: revision, conditions, networks, NICs, drift",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("-o", format, "text", "json"); err != nil {
@@ -66,7 +67,18 @@ func only(s *status.Status, name string) (*status.Status, error) {
 		name = "network/" + name
 	}
 	out := s.Clone()
-	out.Owners, out.Drift, out.Repaired = nil, nil, nil
+	out.Owners, out.NICs, out.Drift, out.Repaired = nil, nil, nil, nil
+	if kind, id, _ := strings.Cut(name, "/"); kind == "vm" || kind == "nic" {
+		if out.NICs = s.OfVM(id); len(out.NICs) == 0 {
+			return nil, fmt.Errorf("%s is not expected on this host, and has no port here", name)
+		}
+		return out, nil
+	}
+	for _, n := range s.NICs {
+		if string(n.Network) == name {
+			out.NICs = append(out.NICs, n)
+		}
+	}
 	for _, o := range s.Owners {
 		if string(o.Name) == name {
 			out.Owners = append(out.Owners, o)
@@ -138,20 +150,45 @@ func (a *app) history() *cobra.Command {
 	return c
 }
 
+// historyText writes a table with what is to be said of an apply below its line.
 func (a *app) historyText(list []engine.Record) error {
-	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(a.out, "Nothing was applied yet.")
+		return err
+	}
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "WHEN\tREVISION\tOUTCOME\tTOOK\tADD\tCHANGE\tDESTROY\tREPAIRED")
 	for _, r := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\n", r.Began.Local().Format(time.DateTime), status.Short(r.Revision),
+		rev := cmp.Or(status.Short(r.Revision), "by hand")
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\n", r.Began.Local().Format(time.DateTime), rev,
 			r.Outcome, r.Took.Round(time.Millisecond), r.Count.Add, r.Count.Change, r.Count.Destroy, r.Count.Drift)
-		for _, f := range r.Failures {
-			fmt.Fprintf(w, "\t  %s %s: %s\n", f.Owner, f.ID, oneLine(f.Error))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	n := -1 // the heading
+	for line := range strings.Lines(table.String()) {
+		fmt.Fprint(a.out, line)
+		if n >= 0 {
+			a.remarks(list[n])
 		}
+		n++
 	}
-	if len(list) == 0 {
-		fmt.Fprintln(w, "Nothing was applied yet.")
+	return nil
+}
+
+// remarks writes what is to be said of one apply.
+func (a *app) remarks(r engine.Record) {
+	if r.Tries > 1 {
+		fmt.Fprintf(a.out, "    tried %d times\n", r.Tries)
 	}
-	return w.Flush()
+	if r.Note != "" {
+		fmt.Fprintf(a.out, "    %s\n", oneLine(r.Note))
+	}
+	for _, f := range r.Failures {
+		fmt.Fprintf(a.out, "    %s %s: %s\n", f.Owner, f.ID, oneLine(f.Error))
+	}
 }
 
 // say prints the status line that a change led to.
@@ -205,11 +242,14 @@ func (a *app) reconcile() *cobra.Command {
 
 func (a *app) rollback() *cobra.Command {
 	return &cobra.Command{
-		Use:   "rollback REVISION",
+		Use:   "rollback [REVISION]",
 		Short: "Go back to an earlier commit and stay there until a newer one or resume",
-		Args:  cobra.ExactArgs(1),
+		Long: `Go back to REVISION: a commit, or the first digits of one that was applied on this host;
+without it to the one that was applied before this one. The agent stays there until the
+repository has a newer commit than today's, or weft resume.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.say(agent.NewClient(a.machine()).Rollback(cmd.Context(), args[0]))
+			return a.say(agent.NewClient(a.machine()).Rollback(cmd.Context(), first(args)))
 		},
 	}
 }

@@ -49,6 +49,19 @@ func (Silent) Services() []string { return nil }
 // Implement implements plugin.Element.
 func (Silent) Implement(*model.Network, *plugin.Draft) {}
 
+// Plain is a guru that takes every network which its switch carries.
+type Plain struct{ plugin.Switch }
+
+// CanHandle implements plugin.Guru.
+func (p Plain) CanHandle(n *model.Network) string { return p.Carries(n) }
+
+// Design implements plugin.Guru.
+func (p Plain) Design(n *model.Network, out *plugin.Draft) {
+	for _, s := range n.Segments {
+		p.DesignSegment(n, s, out)
+	}
+}
+
 // Cases compiles the trees in testdata/*.txtar and compares diagnostics and what
 // the hosts should have with the last file of each, "intent". A line "show: TEXT,
 // ..." before the first file limits that to resources whose name holds one of
@@ -64,8 +77,8 @@ func Cases(t *testing.T, r plugin.Registry, check func(*testing.T, *resource.Int
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
 			a := read(t, name)
 			last := len(a.Files) - 1
-			if a.Files[last].Name != "intent" {
-				t.Fatal("the last file is not called intent")
+			if last < 1 || a.Files[last].Name != "intent" {
+				t.Fatal("there is no tree, or the last file is not called intent")
 			}
 			if *update && a.Files[last-1].Name != alloc.FileName {
 				lock := txtar.File{Name: alloc.FileName, Data: lockFor(t, r, a.Files[:last]).Marshal()}

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
@@ -48,6 +49,19 @@ type Compiled struct {
 	Intent *resource.Intent
 	Lock   string // digest of the lock file
 	Diags  schema.Diags
+	// Guru names who designed an owner's network, "" where nobody did; may be nil.
+	Guru func(owner resource.Owner) string
+	// Guests yields the NICs of the whole tree; nil where nobody knows them.
+	Guests iter.Seq[Guest]
+	// Notes are facts of the tree for who looks at this host.
+	Notes []string
+}
+
+// A Seer is a Compiler that takes in which NICs, sorted, have a port on this host,
+// though it is none of their VM's hosts. See reports whether that is news, and what
+// is compiled then may be another intent. It is called while Compile runs.
+type Seer interface {
+	See(outside []string) bool
 }
 
 // Config is what an Agent is made of. Zero durations are the defaults.
@@ -61,6 +75,10 @@ type Config struct {
 	Log      *slog.Logger
 	// Listen is the address of metrics and health, "" for none.
 	Listen string
+	// Signatures decides which revisions may be followed; nil: all may.
+	Signatures Signatures
+	// Hook is where a forge may say that something was pushed; nil: nowhere.
+	Hook *Hook
 
 	Full     time.Duration // between looks at everything; 60 s
 	Debounce time.Duration // between a driver's news and the look; 50 ms
@@ -90,6 +108,8 @@ type Agent struct {
 	refetch  chan struct{}
 	stirred  chan struct{} // due has become more
 	ready    chan struct{} // closed after the first look at everything
+
+	recompile atomic.Bool // the revision in force, though it was compiled already
 
 	fetches atomic.Int64 // begun so far
 	beat    atomic.Int64 // when the loop was seen alive, in Unix seconds
@@ -145,6 +165,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer release()
+	if err := a.saved.change(func(s *state) { s.Repository = a.Source.String() }); err != nil {
+		a.Log.Error("remember", "error", err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	closeAPI, err := a.listen()
@@ -156,6 +179,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer running.Wait()
 	defer cancel()
 	running.Go(func() { a.follow(ctx) })
+	running.Go(func() { a.wake(ctx) })
 	for _, d := range a.Engine.Drivers() {
 		running.Go(func() { a.watch(ctx, d) })
 	}

@@ -40,6 +40,13 @@ func (a *Agent) listen() (closeAll func(), err error) {
 			servers = append(servers, serve(l, a.health()))
 		}
 	}
+	if a.Hook != nil {
+		if s, err := a.Hook.serve(a); err != nil {
+			a.Log.Error("no webhook; the repository is polled", "error", err)
+		} else {
+			servers = append(servers, s)
+		}
+	}
 	return func() {
 		for _, s := range servers {
 			_ = s.Close()
@@ -130,8 +137,9 @@ func (a *Agent) verbs() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.Status(), nil) })
 	mux.HandleFunc("GET /api/v1/drift", func(w http.ResponseWriter, r *http.Request) {
-		err := a.do(r.Context(), func() { a.look(context.WithoutCancel(r.Context())) })
-		answer(w, a.Status(), err)
+		var failed error
+		err := a.do(r.Context(), func() { failed = a.look(context.WithoutCancel(r.Context())) })
+		answer(w, a.Status(), errors.Join(err, failed))
 	})
 	mux.HandleFunc("GET /api/v1/history", func(w http.ResponseWriter, r *http.Request) {
 		n, err := strconv.Atoi(r.FormValue("n"))
@@ -235,10 +243,11 @@ func (a *Agent) do(ctx context.Context, f func()) error {
 	return nil
 }
 
-// look finds drift and repairs nothing; the loop does that right after.
-func (a *Agent) look(ctx context.Context) {
+// look finds drift and repairs nothing; the loop does that right after. An error
+// says that nobody knows whether there is any.
+func (a *Agent) look(ctx context.Context) error {
 	if a.compiled == nil {
-		return
+		return errors.New("there is no revision yet that the host could differ from")
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.Limit)
 	defer cancel()
@@ -250,10 +259,11 @@ func (a *Agent) look(ctx context.Context) {
 		}
 		return err
 	})
-	if err != nil {
-		a.trouble.broken = err
+	if isBug(err) {
+		a.trouble.bug = err
 	}
 	a.report()
+	return err
 }
 
 func (a *Agent) suspend(name, reason string) error {
@@ -320,6 +330,9 @@ func (a *Agent) rollback(name string) error {
 		return err
 	}
 	if _, err := a.Source.Tree(source.Revision{Commit: commit}); err != nil {
+		return userError(err.Error())
+	}
+	if err := a.signed(source.Revision{Commit: commit}); err != nil {
 		return userError(err.Error())
 	}
 	return a.saved.change(func(s *state) { s.Pin, s.Over = commit, over.Commit })

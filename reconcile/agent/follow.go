@@ -25,6 +25,8 @@ type news struct {
 	observed, tried source.Revision
 	// rewritten: observed does not descend from what is followed, and is not.
 	rewritten bool
+	// unsigned is why observed, or what is to be followed instead, is not.
+	unsigned error
 	// compiled is nil where nothing new was compiled; invalid is why.
 	compiled *Compiled
 	invalid  error
@@ -94,11 +96,20 @@ func (f *follower) fetch(ctx context.Context) news {
 // consider decides what to follow now that rev is the newest, and compiles it.
 func (f *follower) consider(ctx context.Context, rev source.Revision, n news) news {
 	s := f.saved.get()
-	pinned := s.Pin != "" && rev.Commit == s.Over
+	n.tried, n.unsigned = rev, f.signed(rev)
+	// What is not signed ends no rollback.
+	pinned, rewritten := s.Pin != "" && (rev.Commit == s.Over || n.unsigned != nil), false
+	if !pinned && n.unsigned == nil {
+		if rewritten, n.invalid = f.rewritten(ctx, rev, s); n.invalid != nil {
+			return n
+		}
+	}
 	switch {
 	case pinned:
 		rev = source.Revision{Commit: s.Pin}
-	case (rev.Rewritten || rev.Commit == s.Refused) && rev.Commit != s.Followed && s.Followed != "":
+	case n.unsigned != nil:
+		rev = source.Revision{Ref: rev.Ref, Commit: s.Followed}
+	case rewritten:
 		n.rewritten = true
 		f.remember(func(n *state) { n.Pin, n.Over, n.Refused = "", "", rev.Commit })
 		// What was followed before may still be in the clone.
@@ -106,15 +117,18 @@ func (f *follower) consider(ctx context.Context, rev source.Revision, n news) ne
 	case s.Pin != "":
 		f.remember(func(n *state) { n.Pin, n.Over = "", "" })
 	}
+	if rev.Commit == "" || !f.alsoSigned(rev, &n) {
+		return n
+	}
 	n.tried = rev
-	if f.done == rev.Commit {
+	if f.done == rev.Commit && !f.recompile.Swap(false) {
 		return n
 	}
 	if n.invalid = f.recovering(func() error { return f.compile(ctx, rev, &n) }); n.invalid != nil {
 		return n
 	}
 	f.done = rev.Commit
-	if !pinned && !n.rewritten && s.Followed != rev.Commit {
+	if !pinned && !n.rewritten && n.unsigned == nil && s.Followed != rev.Commit {
 		f.remember(func(n *state) { n.Followed, n.Refused = rev.Commit, "" })
 	}
 	return n

@@ -10,6 +10,7 @@ import (
 
 	"weft.dev/reconcile/driver"
 	"weft.dev/reconcile/engine"
+	"weft.dev/reconcile/engine/trial"
 	"weft.dev/reconcile/resource"
 	"weft.dev/reconcile/source"
 	"weft.dev/reconcile/status"
@@ -19,6 +20,7 @@ import (
 type trouble struct {
 	fetched   error
 	rewritten bool
+	unsigned  error
 	invalid   error
 	bug       error
 	locked    error // another weft is at work
@@ -84,7 +86,7 @@ func (a *Agent) hear(ctx context.Context, n news) (retry time.Time) {
 		a.trouble.fetched = n.fetched
 	}
 	if n.tried.Commit != "" {
-		a.trouble.rewritten, a.trouble.invalid = n.rewritten, n.invalid
+		a.trouble.rewritten, a.trouble.unsigned, a.trouble.invalid = n.rewritten, n.unsigned, n.invalid
 	}
 	a.mu.Lock()
 	if n.asked && n.fetched == nil {
@@ -140,7 +142,7 @@ func (a *Agent) retryOf() time.Time {
 	if a.result == nil {
 		return time.Time{}
 	}
-	return a.result.Retry
+	return earlier(a.result.Retry, a.result.Wake)
 }
 
 // useStored falls back on the intent that was verified last, or at least looks
@@ -187,6 +189,7 @@ func (a *Agent) pass(ctx context.Context, kinds []resource.Kind) (retry time.Tim
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.Limit)
 	defer cancel()
+	defer a.feeding()()
 	began := time.Now()
 	o := engine.Options{Revision: a.revision.String(), Lock: a.compiled.Lock, Kinds: kinds, Force: a.force, Consent: a.consent}
 	_, o.Dry = a.saved.get().Suspended[""]
@@ -198,11 +201,12 @@ func (a *Agent) pass(ctx context.Context, kinds []resource.Kind) (retry time.Tim
 	})
 	a.trouble.bug, a.trouble.locked, a.trouble.broken = nil, nil, nil
 	var locked *engine.LockedError
+	var pending *trial.PendingError
 	switch {
 	case isBug(err):
 		a.trouble.bug = err
 		retry = time.Now().Add(30 * time.Second)
-	case errors.As(err, &locked):
+	case errors.As(err, &locked) || errors.As(err, &pending):
 		a.trouble.locked = err
 		retry = time.Now().Add(time.Second)
 	case err != nil:
@@ -215,7 +219,7 @@ func (a *Agent) pass(ctx context.Context, kinds []resource.Kind) (retry time.Tim
 		a.looked()
 		a.drift.take(result, time.Now())
 		a.log(result)
-		retry = earlier(retry, result.Retry)
+		retry = earlier(retry, earlier(result.Retry, result.Wake))
 	}
 	a.report()
 	return retry

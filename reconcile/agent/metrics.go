@@ -28,6 +28,7 @@ type Metrics struct {
 	fetchTime prometheus.Histogram
 	suspend   prometheus.Gauge
 	condition *prometheus.GaugeVec
+	hooks     *prometheus.CounterVec
 }
 
 var seconds = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
@@ -57,11 +58,12 @@ func NewMetrics(version string) *Metrics {
 		fetchTime: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "weft_git_fetch_duration_seconds", Help: "Length of fetches.", Buckets: seconds}),
 		suspend:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "weft_suspend_status", Help: "1 while anything on this host is suspended."}),
 		condition: gauge("weft_condition", "1 where the condition is true.", "type"),
+		hooks:     counter("weft_webhook_total", "Requests to the webhook, by result.", "result"),
 	}
 	build := gauge("weft_build_info", "The version of weft.", "version")
 	build.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(m.passes, m.duration, m.actions, m.backend, m.drift, m.managed, m.revision, m.success, m.fetches,
-		m.fetchTime, m.suspend, m.condition, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		m.fetchTime, m.suspend, m.condition, m.hooks, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -78,6 +80,23 @@ func (m *Metrics) fetched(took time.Duration, err error) {
 	}
 	m.fetches.WithLabelValues(outcome(err == nil)).Inc()
 	m.fetchTime.Observe(took.Seconds())
+}
+
+// What may become of a request to the webhook.
+const (
+	hookAccepted = "accepted"
+	hookOther    = "other_ref"
+	hookUnsigned = "unauthorized"
+	hookMethod   = "method"
+	hookLarge    = "too_large"
+	hookMany     = "too_many"
+	hookTorn     = "torn"
+)
+
+func (m *Metrics) hooked(result string) {
+	if m != nil {
+		m.hooks.WithLabelValues(result).Inc()
+	}
 }
 
 func outcome(ok bool) string {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -20,4 +21,27 @@ func watchdog() (*time.Ticker, func()) {
 		return time.NewTicker(24 * time.Hour), func() {}
 	}
 	return time.NewTicker(every / 3), func() { notify("WATCHDOG=1") }
+}
+
+// feeding feeds the watchdog while a pass lasts, which may be longer than systemd's
+// patience, but no longer than a pass may last; the function it returns ends that.
+func (a *Agent) feeding() (stop func()) {
+	dog, feed := watchdog()
+	done, limit := make(chan struct{}), time.NewTimer(a.Limit+time.Second)
+	var running sync.WaitGroup
+	running.Go(func() {
+		defer dog.Stop()
+		defer limit.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-limit.C:
+				return
+			case <-dog.C:
+				feed()
+			}
+		}
+	})
+	return func() { close(done); running.Wait() }
 }

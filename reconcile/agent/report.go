@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weft.dev/reconcile/engine"
+	"weft.dev/reconcile/engine/trial"
 	"weft.dev/reconcile/plan"
 	"weft.dev/reconcile/resource"
 	"weft.dev/reconcile/status"
@@ -30,15 +31,20 @@ func (a *Agent) report() {
 	st.Drift, st.Repaired = a.drift.list(), slices.Clone(a.drift.repaired)
 	st.Managed = a.Engine.Count()
 	st.Owners = a.owners(st.Owners, now)
+	if a.compiled != nil && a.compiled.Guests != nil {
+		st.NICs = nicsHere(a.Host.Name, a.compiled.Guests, a.Engine.Guests(), st.NICs, now)
+		a.see(st.NICs)
+	}
 	st.Diagnostics, st.Notes = nil, nil
 	if a.compiled != nil {
 		for i := range a.compiled.Diags {
 			st.Diagnostics = append(st.Diagnostics, a.compiled.Diags[i].String())
 		}
 		st.Diagnostics = bounded(st.Diagnostics)
+		st.Notes = bounded(slices.Clone(a.compiled.Notes))
 	}
 	if r := a.result; r != nil {
-		st.Notes = bounded(notes(r.Left))
+		st.Notes = bounded(append(notes(r.Left), st.Notes...))
 		if r.Journal != 0 && r.Began.After(st.Applied) {
 			st.Applied = r.Began
 		}
@@ -50,6 +56,9 @@ func (a *Agent) report() {
 				st.LastAppliedRevision = r.Revision
 			}
 		}
+	}
+	if p, waits := trial.Open(a.Host).Pending(); waits {
+		st.Notes = append([]string{(&trial.PendingError{Until: p.Until}).Error()}, st.Notes...)
 	}
 	stalled := a.stalled(st)
 	st.Set(stalled, now)
@@ -106,11 +115,11 @@ func (a *Agent) stalled(st *status.Status) status.Condition {
 	if t.invalid != nil {
 		set("Invalid", "the tree cannot be used: %v", t.invalid)
 	}
+	if t.unsigned != nil {
+		set("Unsigned", "%v", t.unsigned)
+	}
 	if t.rewritten {
 		set("Rewritten", "history was rewritten: %s does not descend from what is followed; `weft reconcile --accept-rewrite` follows it", st.ObservedRevision)
-	}
-	if t.fetched != nil {
-		set("Unreachable", "%v", t.fetched)
 	}
 	if a.compiled != nil && a.compiled.Diags.HasErrors() {
 		set("Invalid", "%s; what they are about is left as it is", counted(errorsIn(a.compiled), "error", "in the tree"))
@@ -126,6 +135,9 @@ func (a *Agent) stalled(st *status.Status) status.Condition {
 			b := r.Left.Blocked[0]
 			set("Blocked", "%s be what they should: %s: %s", counted(n, "resource", "cannot"), b.ID, b.Reason)
 		}
+	}
+	if t.fetched != nil { // the last: alone it does not make the host unready
+		set("Unreachable", "%v", t.fetched)
 	}
 	return c
 }
@@ -220,6 +232,7 @@ func suspended(s state) status.Condition {
 	}
 	c.True, c.Reason = true, "Suspended"
 	if x, host := s.Suspended[""]; host {
+		c.Reason = status.HostSuspended
 		c.Message = strings.TrimSuffix("nothing is changed on this host: "+x.Reason, ": ")
 		return c
 	}
@@ -257,9 +270,13 @@ func (a *Agent) owners(old []status.Owner, now time.Time) []status.Owner {
 		}
 		found[h.Owner] = o
 	}
+	a.lifecycles(in, found)
 	out := make([]status.Owner, 0, len(found))
 	for _, o := range found {
 		o.Since = now
+		if a.compiled.Guru != nil {
+			o.Guru = a.compiled.Guru(o.Name)
+		}
 		i, known := slices.BinarySearchFunc(old, o.Name, func(o status.Owner, n resource.Owner) int { return cmp.Compare(o.Name, n) })
 		if known && old[i].State == o.State {
 			o.Since = old[i].Since

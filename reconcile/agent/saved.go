@@ -33,6 +33,8 @@ type state struct {
 	// time: a newer one ends it.
 	Pin  string `json:"pin,omitempty"`
 	Over string `json:"over,omitempty"`
+	// Repository is where the tree comes from, as people read it.
+	Repository string `json:"repository,omitempty"`
 	// Followed is the commit that was followed last, Refused one that replaced
 	// it though it does not descend from it.
 	Followed string `json:"followed,omitempty"`
@@ -44,15 +46,24 @@ type suspension struct {
 	Since  time.Time `json:"since"`
 }
 
-// openSaved reads what an earlier agent left; what cannot be read is nothing.
+// openSaved reads what an earlier agent left. What is there and cannot be read may
+// have been a suspension, and is taken for one of the host.
 func openSaved(h *host.Host) *saved {
 	s := &saved{path: filepath.Join(h.StateDir, "agent.json")}
 	b, err := os.ReadFile(s.path)
-	if err == nil && json.Unmarshal(b, &s.state) != nil {
-		s.state = state{}
+	if err == nil {
+		err = json.Unmarshal(b, &s.state)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		why := suspension{Reason: fmt.Sprintf("%s cannot be read: %v", s.path, err), Since: time.Now()}
+		s.state = state{Suspended: map[resource.Owner]suspension{"": why}}
 	}
 	return s
 }
+
+// Followed is the repository that the agent of h follows, or followed last; "" if
+// none ever ran.
+func Followed(h *host.Host) string { return openSaved(h).get().Repository }
 
 // get returns a copy.
 func (s *saved) get() state {

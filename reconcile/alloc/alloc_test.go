@@ -303,3 +303,35 @@ func TestCheck(t *testing.T) {
 		t.Errorf("%+v", ds[0])
 	}
 }
+
+// TestShares: a number that is stated may be that of others who share it, and of
+// nobody else; what is given out is nobody's yet.
+func TestShares(t *testing.T) {
+	vlans := numbers{"vlan", 100, 103}
+	sharing := func(d model.Demand, with string) model.Demand {
+		d.Shares = with
+		return d
+	}
+	demands := []model.Demand{
+		sharing(fixed("a", "100", vlans), "overlap"), sharing(fixed("b", "100", vlans), "overlap"),
+		sharing(need("c", vlans), "overlap"), sharing(need("d", vlans), "overlap"), need("e", vlans),
+	}
+	lock, _ := must(t, demands, nil, Options{})
+	seen := map[string]bool{}
+	for _, name := range []string{"c", "d", "e"} {
+		v := lock.Number("network/acme/"+name, model.FieldVNet)
+		if v == "100" || seen[v] {
+			t.Errorf("%s got %s, which somebody has", name, v)
+		}
+		seen[v] = true
+	}
+	if ds := Check(demands, lock); len(ds) > 0 {
+		t.Error(ds)
+	}
+	for with, what := range map[string]string{"": "who shares nothing", "pvlan": "who shares with others"} {
+		_, _, ds := Allocate(append(slices.Clone(demands[:2]), sharing(fixed("x", "100", vlans), with)), nil, Options{})
+		if len(ds) != 1 || ds[0].Code != "number-taken" {
+			t.Errorf("%s gets the number too: %v", what, ds)
+		}
+	}
+}

@@ -3,10 +3,8 @@ package alloc
 import (
 	"cmp"
 	"slices"
-	"strconv"
 
 	"weft.dev/reconcile/model"
-	"weft.dev/reconcile/resource"
 	"weft.dev/schema"
 )
 
@@ -163,14 +161,18 @@ func (a *allocator) space(w *want) space {
 	return s
 }
 
-// take gives w a value unless another has it; then that one is returned.
+// take gives w a value unless another has it and does not share it; then that one
+// is returned.
 func (a *allocator) take(w *want, value string) *want {
 	if w.Pool.Space() != "" {
 		s := a.space(w)
-		if other := s[value]; other != nil && other != w {
+		other := s[value]
+		if other != nil && other != w && (w.Shares == "" || w.Shares != other.Shares) {
 			return other
 		}
-		s[value] = w
+		if other == nil {
+			s[value] = w
+		}
 	}
 	w.value, w.given = value, true
 	return nil
@@ -258,8 +260,13 @@ func (a *allocator) keep(w *want) {
 	case isHost && (a.opts.Rebalance || a.away[w.had] || !w.Pool.Contains(w.had)):
 		return // routers move away from where they may not stay
 	case !w.Pool.Contains(w.had):
-		a.diags.Errorf(w.Pos, "outside-pool", "%s has %s %s, which is not a %s any more", w.Owner, w.Field, w.had, w.Pool.Describe()).
+		d := a.diags.Errorf(w.Pos, "outside-pool", "%s has %s %s, which is not a %s any more", w.Owner, w.Field, w.had, w.Pool.Describe()).
 			Offending(w.had).See(a.old.Pos(w.Owner, w.Field, w.had), "its entry").Hintf("run weft lock --reallocate %s", w.Owner)
+		if x, ok := w.Pool.(model.Denier); ok {
+			if why := x.Denies(w.had); why != "" {
+				d.Message += ": " + why
+			}
+		}
 		w.value, w.given = w.had, true
 		return
 	}
@@ -290,53 +297,6 @@ func (a *allocator) fresh() {
 		}
 		a.probe(w)
 	}
-}
-
-// randomProbes is how many numbers are tried at random before the rest of the
-// pool is walked: with half of it free, one try in 2^64 fails.
-const randomProbes = 64
-
-// probe tries hash(owner, 0), hash(owner, 1) ... of the pool, then walks all of
-// it in a step that visits every number once.
-func (a *allocator) probe(w *want) {
-	size := w.Pool.Size()
-	if size > 0 && !a.full[w.Pool.Describe()] {
-		for k := range uint64(randomProbes) {
-			if a.take(w, w.Pool.At(hash(w, k)%size)) == nil {
-				return
-			}
-		}
-		step := coprime(hash(w, randomProbes), size)
-		at := hash(w, randomProbes+1) % size
-		for range size {
-			if a.take(w, w.Pool.At(at)) == nil {
-				return
-			}
-			at = (at + step) % size
-		}
-		a.full[w.Pool.Describe()] = true
-	}
-	a.diags.Errorf(w.Pos, "pool-exhausted", "no free %s (%d of %d used)", w.Pool.Describe(), size, size).
-		Hintf("%s needs one: extend the pool, or free what is not used", w.Owner)
-	w.value, w.given = w.had, true
-}
-
-func hash(w *want, k uint64) uint64 {
-	return resource.Digest("alloc", w.Owner, w.Field, strconv.FormatUint(k, 10))
-}
-
-// coprime is a step near n that visits all of size numbers.
-func coprime(n, size uint64) uint64 {
-	for n = n%size | 1; gcd(n, size) != 1; n += 2 {
-	}
-	return n % max(size, 1)
-}
-
-func gcd(a, b uint64) uint64 {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
 }
 
 // result makes the lock and says how it differs from the old one.

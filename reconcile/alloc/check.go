@@ -67,7 +67,7 @@ func fresh(demands []model.Demand, lock *Lock) bool {
 		return false
 	}
 	type taken struct{ space, value string }
-	holders := make(map[taken]bool, len(demands))
+	holders := make(map[taken]*model.Demand, len(demands))
 	for i := range demands {
 		d := &demands[i]
 		v := lock.Number(d.Owner, d.Field)
@@ -78,10 +78,10 @@ func fresh(demands []model.Demand, lock *Lock) bool {
 		if space == "" {
 			continue
 		}
-		if holders[taken{space, v}] {
+		if o := holders[taken{space, v}]; o != nil && (d.Shares == "" || d.Shares != o.Shares) {
 			return false
 		}
-		holders[taken{space, v}] = true
+		holders[taken{space, v}] = d
 	}
 	return true
 }

@@ -10,6 +10,7 @@ package alloc
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"strings"
 
 	"weft.dev/reconcile/model"
@@ -248,19 +249,23 @@ func (l *Lock) Pos(owner, field, value string) schema.Pos {
 	}
 }
 
-// NICs lists the names of a VM's NICs that have entries, in order. It reads the
+// NICs lists the names of a VM's NICs that have entries, in order. It looks at the
 // text: for what cannot be looked up otherwise only.
 func (l *Lock) NICs(account, vm string) []string {
 	prefix := "nic/" + account + "/" + vm + "/"
+	rest := l.text
+	if l.plain {
+		// No character of an owner comes before the space that ends it, so lines
+		// are in the order of owners.
+		rest = rest[sort.Search(len(rest), func(i int) bool { return rest[lineStart(rest, i):] >= prefix }):]
+	}
 	var out []string
-	for rest := l.text; ; {
-		i := strings.Index(rest, prefix)
-		if i < 0 {
+	for line := range strings.Lines(rest) {
+		owner, ok := strings.CutPrefix(line, prefix)
+		if !ok && l.plain {
 			break
 		}
-		atLine := i == 0 && len(rest) == len(l.text) || i > 0 && rest[i-1] == '\n'
-		rest = rest[i+len(prefix):]
-		if name, _, ok := strings.Cut(rest, " "); ok && atLine && !slices.Contains(out, name) {
+		if name, _, found := strings.Cut(owner, " "); ok && found && !slices.Contains(out, name) {
 			out = append(out, name)
 		}
 	}

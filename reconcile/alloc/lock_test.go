@@ -32,6 +32,32 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestNICs looks in sorted and in unsorted text.
+func TestNICs(t *testing.T) {
+	sorted := "network/acme/web vnet 1\nnic/acme/web-1/app ip 10.1.1.1\nnic/acme/web-1/web ip 10.1.1.2\nnic/acme/web-1/web mac 02:00:00:00:00:01\n" +
+		"nic/acme/web-10/x ip 10.1.1.3\nnic/acme/web/y ip 10.1.1.4\nnic/beta/web-1/z ip 10.1.1.5\npublicip/acme/nic address 203.0.113.1\n"
+	lines := strings.SplitAfter(strings.TrimSuffix(sorted, "\n"), "\n")
+	lines[len(lines)-1] += "\n"
+	slices.Reverse(lines)
+	for _, text := range []string{sorted, strings.Join(lines, "")} {
+		l, _ := Parse(FileName, []byte(text), nil)
+		if l.plain != (text == sorted) {
+			t.Fatal("sorted text is not plain, or unsorted text is")
+		}
+		for vm, want := range map[string][]string{
+			"acme/web-1": {"app", "web"}, "acme/web-10": {"x"}, "acme/web": {"y"}, "beta/web-1": {"z"}, "acme/web-2": nil, "a/a": nil, "zeta/z": nil,
+		} {
+			account, name, _ := strings.Cut(vm, "/")
+			if got := l.NICs(account, name); !slices.Equal(got, want) {
+				t.Errorf("%s has %v, want %v", vm, got, want)
+			}
+		}
+	}
+	if Empty().NICs("acme", "web") != nil {
+		t.Error("an empty lock has NICs")
+	}
+}
+
 func TestParseMistakes(t *testing.T) {
 	for text, code := range map[string]string{
 		"network/acme/web vnet\n":                "bad-lock-line",
@@ -132,4 +158,21 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q after %q: %q", b, a, m.Marshal())
 		}
 	})
+}
+
+// TestSubnetOwner: routers of subnets and pods have lines of their own.
+func TestSubnetOwner(t *testing.T) {
+	text := "network/acme/web pvlan 201\nnetwork/acme/web shared-vnet 100\nsubnet/acme/web/a router kvm1\nsubnet/acme/web/a router-ip 10.1.1.7\n"
+	l, ds := Parse(FileName, []byte(text), nil)
+	if len(ds) > 0 {
+		t.Fatal(ds)
+	}
+	if string(l.Marshal()) != text || l.Number("subnet/acme/web/a", model.FieldGuestIP) != "10.1.1.7" {
+		t.Errorf("read as %q", l.Marshal())
+	}
+	for _, bad := range []string{"subnet/acme/web vnet 1\n", "subnet/acme/web/a/b vnet 1\n", "subnet/acme//a vnet 1\n"} {
+		if _, ds := Parse(FileName, []byte(bad), nil); len(ds) == 0 {
+			t.Errorf("%q is taken for a line", bad)
+		}
+	}
 }

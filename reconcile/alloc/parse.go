@@ -1,6 +1,7 @@
 package alloc
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -93,18 +94,23 @@ func before(a, b Entry) bool {
 // it, or "".
 func fieldName(s string) string {
 	for _, f := range [...]string{
-		model.FieldIP, model.FieldMAC, model.FieldVNet, model.FieldAddress, model.FieldSourceNAT,
-		model.FieldHost, model.FieldGuestMAC, model.FieldPublicMAC, model.FieldGuestIP,
+		model.FieldCTZone, model.FieldIP, model.FieldMAC, model.FieldVNet, model.FieldAddress, model.FieldSourceNAT,
+		model.FieldHost, model.FieldGuestMAC, model.FieldPublicMAC, model.FieldGuestIP, model.FieldIP6, model.FieldPublicIP6, model.FieldSharedVNet, model.FieldSecondary,
 	} {
 		if s == f {
 			return f
 		}
 	}
+	if ip, ok := strings.CutPrefix(s, model.FieldSecondaryIP); ok {
+		if a, err := netip.ParseAddr(ip); err == nil && a.String() == ip {
+			return strings.Clone(s)
+		}
+	}
 	return ""
 }
 
-// isOwner reports whether s is nic/ACCOUNT/VM/NIC, network/ACCOUNT/NAME or
-// publicip/ACCOUNT/NAME.
+// isOwner reports whether s is nic/ACCOUNT/VM/NIC, subnet/ACCOUNT/NETWORK/NAME,
+// network/ACCOUNT/NAME or publicip/ACCOUNT/NAME.
 func isOwner(s string) bool {
 	word, rest, ok := strings.Cut(s, "/")
 	if !ok {
@@ -112,7 +118,7 @@ func isOwner(s string) bool {
 	}
 	parts := 2
 	switch word {
-	case "nic":
+	case "nic", "subnet":
 		parts = 3
 	case "network", "publicip":
 	default:
@@ -134,14 +140,14 @@ func isOwner(s string) bool {
 	return slashes == parts-1 && last+1 < len(rest)
 }
 
-// isValue reports whether s can be a number, an address or a name.
+// isValue reports whether s can be a number, an address, a prefix or a name.
 func isValue(s string) bool {
 	if s == "" || len(s) > 63 {
 		return false
 	}
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '.', c == ':', c == '-':
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '.', c == ':', c == '-', c == '/':
 		default:
 			return false
 		}

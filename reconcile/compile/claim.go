@@ -98,6 +98,13 @@ func packed(field, value string) (out [16]byte) {
 		if ip, err := netip.ParseAddr(value); err == nil {
 			return ip.As16()
 		}
+	case model.FieldIP6, model.FieldPublicIP6:
+		if p, err := netip.ParsePrefix(value); err == nil {
+			return p.Addr().As16()
+		}
+		if ip, err := netip.ParseAddr(value); err == nil {
+			return ip.As16()
+		}
 	default:
 		copy(out[:], value)
 	}
@@ -136,6 +143,16 @@ func (x *claims) add(u *unit) {
 	}
 }
 
+// stranger returns the first of list that does not share its number with c, or nil.
+func (c *claim) stranger(list []*claim) *claim {
+	for _, o := range list {
+		if o != c && (c.demand == nil || o.demand == nil || c.demand.Shares == "" || c.demand.Shares != o.demand.Shares) {
+			return o
+		}
+	}
+	return nil
+}
+
 func (x *claims) remove(u *unit) {
 	for i := range u.claims {
 		c := &u.claims[i]
@@ -164,17 +181,17 @@ func (x *claims) judge(ds *schema.Diags, hold func(*unit, string)) {
 				cmp.Compare(a.pos().Col, b.pos().Col), cmp.Compare(a.owner(), b.owner()))
 		})
 		for i, c := range list {
-			other := list[0]
-			if i == 0 {
-				other = list[1]
+			other := c.stranger(list)
+			if other == nil {
+				continue
 			}
 			if c.nic != nil {
 				hold(c.unit, "interface "+c.nic.Interface+" on host "+c.host+" is also that of "+other.owner())
 			} else {
 				hold(c.unit, c.demand.Field+" of "+c.owner()+" is also that of "+other.owner())
 			}
-			if i == 0 {
-				continue
+			if slices.Index(list, other) > i {
+				continue // it is reported there
 			}
 			switch {
 			case c.nic != nil:

@@ -54,7 +54,7 @@ func (fakeElement) Implement(n *model.Network, out *plugin.Draft) {
 	}
 }
 
-type fakeSwitch struct{}
+type fakeSwitch struct{ plugin.Switch }
 
 func (fakeSwitch) Name() string { return "OpenVSwitch" }
 

@@ -39,6 +39,7 @@ type Compiler struct {
 	hosts     map[string]*host
 	holds     map[schema.ID]verdict
 	shadows   map[string][]*plugin.Needs // of held networks, by host
+	shared    map[*unit]bool             // those of Shared networks
 }
 
 // input is what the last Update was given.
@@ -54,7 +55,7 @@ type input struct {
 func New(registry plugin.Registry) *Compiler {
 	return &Compiler{
 		registry: registry, input: input{fresh: true}, index: &model.Index{}, units: map[schema.ID]*unit{},
-		claims: newClaims(), marks: newMarks(), hosts: map[string]*host{},
+		claims: newClaims(), marks: newMarks(), hosts: map[string]*host{}, shared: map[*unit]bool{},
 	}
 }
 
@@ -91,12 +92,14 @@ func (c *Compiler) Update(tree *schema.Tree, lock *alloc.Lock, facts map[string]
 	infra := c.input.fresh || !maps.Equal(c.input.facts, facts)
 	for _, d := range gone {
 		infra = infra || model.IsInfrastructure(d.Kind)
+		c.touchGroups(d, dirty)
 		mark(dirty, c.index.Remove(d))
 		c.touchLoose(d, dirty)
 	}
 	for _, d := range added {
 		infra = infra || model.IsInfrastructure(d.Kind)
 		mark(dirty, c.index.Add(d))
+		c.touchGroups(d, dirty)
 		c.touchLoose(d, dirty)
 	}
 	if !slices.Equal(c.input.invalid, tree.Invalid) {
@@ -126,6 +129,16 @@ func (c *Compiler) touchLoose(d *schema.Document, dirty map[schema.ID]bool) {
 	}
 }
 
+// touchGroups marks the security groups, and the networks that have some, in which
+// d has a say.
+func (c *Compiler) touchGroups(d *schema.Document, dirty map[schema.ID]bool) {
+	for _, id := range c.index.Concerned(d) {
+		if u := c.units[id]; u == nil || u.net == nil || u.net.Grouped() {
+			dirty[id] = true
+		}
+	}
+}
+
 // unreadChanged marks the networks whose judgement may depend on which documents
 // could not be read.
 func (c *Compiler) unreadChanged(tree *schema.Tree, dirty map[schema.ID]bool) {
@@ -136,6 +149,13 @@ func (c *Compiler) unreadChanged(tree *schema.Tree, dirty map[schema.ID]bool) {
 		}
 	}
 	c.index.SetUnread(tree.Invalid)
+	for _, list := range [][]*schema.Document{c.input.invalid, tree.Invalid} {
+		for _, d := range list {
+			as := *d
+			as.Kind = schema.KindSecurityGroup
+			c.touchGroups(&as, dirty)
+		}
+	}
 	for id := range c.units {
 		if accounts[id.Account] {
 			dirty[id] = true
@@ -174,6 +194,7 @@ func (c *Compiler) renumbered(lock *alloc.Lock, tree *schema.Tree, dirty map[sch
 		if names[d.Meta.Name] && others[d.ID()] {
 			mark(dirty, model.NetworksOf(d))
 			c.touchLoose(d, dirty)
+			c.touchGroups(d, dirty)
 		}
 	}
 }
@@ -263,6 +284,7 @@ func (c *Compiler) expect(units []*unit) {
 func (c *Compiler) drop(u *unit) {
 	c.claims.remove(u)
 	c.marks.remove(u)
+	delete(c.shared, u)
 	for name, n := range u.needs {
 		c.need(name, n, -1)
 	}
@@ -281,6 +303,9 @@ func (c *Compiler) put(units []*unit) {
 		c.marks.add,
 		c.claims.add,
 		func(u *unit) {
+			if isShared(u) {
+				c.shared[u] = true
+			}
 			for name, n := range u.needs {
 				c.need(name, n, 1)
 			}

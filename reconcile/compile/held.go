@@ -2,7 +2,6 @@ package compile
 
 import (
 	"slices"
-	"strings"
 
 	"weft.dev/reconcile/alloc"
 	"weft.dev/reconcile/model"
@@ -16,8 +15,8 @@ type verdict struct{ cause, reason string }
 // laterKinds are words of the language that nothing on a host can come of yet,
 // so that a document of them holds nothing.
 var laterKinds = []string{
-	"VPCOffering", "ServiceProvider", "VPC", "NetworkACL", "LoadBalancer", "SecurityGroup", "PrivateGateway",
-	"SiteToSiteVPN", "RemoteAccessVPN", "Expectation", "Policy",
+	"VPCOffering", "ServiceProvider", "VPC", "NetworkACL", "LoadBalancer", "PrivateGateway",
+	"SiteToSiteVPN", "RemoteAccessVPN", "Expectation",
 }
 
 // frozen says why no host may change at all, or "": something could not be read,
@@ -50,7 +49,7 @@ func suspects(tree *schema.Tree) []*schema.Document {
 			out = append(out, d)
 			continue
 		}
-		for _, kind := range []string{schema.KindNetwork, schema.KindVirtualMachine, schema.KindPublicIP} {
+		for _, kind := range []string{schema.KindNetwork, schema.KindVirtualMachine, schema.KindPublicIP, schema.KindSecurityGroup} {
 			as := *d
 			as.Kind = kind
 			out = append(out, &as)
@@ -66,13 +65,25 @@ type toucher struct {
 	lock     *alloc.Lock
 	holds    map[schema.ID]verdict
 	// hosts are those that a held network may be on beside those of its VMs.
-	hosts map[schema.ID][]string
+	hosts    map[schema.ID][]string
+	sources  map[string]*source
+	accounts map[string]*account
+	shared   map[string]map[string][]schema.ID // see lent
+}
+
+// account is what all networks of one share.
+type account struct {
+	networks []schema.ID
+	hosts    map[string]bool // that all of them may be on
 }
 
 // touched holds what broken documents may concern: invalid ones, and VMs and
 // public addresses whose network does not exist.
 func (c *Compiler) touched(tree *schema.Tree, dangling []*schema.Document) *toucher {
-	t := &toucher{compiler: c, tree: tree, lock: c.input.lock, holds: map[schema.ID]verdict{}, hosts: map[schema.ID][]string{}}
+	t := &toucher{
+		compiler: c, tree: tree, lock: c.input.lock, holds: map[schema.ID]verdict{}, hosts: map[schema.ID][]string{},
+		sources: map[string]*source{}, accounts: map[string]*account{}, shared: map[string]map[string][]schema.ID{},
+	}
 	for _, d := range suspects(tree) {
 		why := d.ID().String() + " is invalid"
 		if tree.Lookup(d.ID()) != nil || !slices.Contains(tree.Invalid, d) {
@@ -81,6 +92,9 @@ func (c *Compiler) touched(tree *schema.Tree, dangling []*schema.Document) *touc
 		switch d.Kind {
 		case schema.KindNetwork:
 			t.hold(d.ID(), why)
+			t.grouped(c.index.Concerned(d), why)
+		case schema.KindSecurityGroup:
+			t.grouped(c.index.Concerned(d), why)
 		case schema.KindVirtualMachine, schema.KindPublicIP:
 			t.broken(d, why)
 		}
@@ -97,16 +111,34 @@ func (t *toucher) hold(id schema.ID, why string) {
 	}
 }
 
+// grouped holds those of ids that have security groups.
+func (t *toucher) grouped(ids []schema.ID, why string) {
+	for _, id := range ids {
+		if u := t.compiler.units[id]; u != nil && u.net != nil && u.net.Grouped() {
+			t.hold(id, why)
+		}
+	}
+}
+
 // broken holds the networks that d names, those that its numbers in the lock
 // tell of, and where that is not certain all of its account.
 func (t *toucher) broken(d *schema.Document, why string) {
-	ids, sure := t.concerns(d)
-	if !sure {
-		ids = t.account(d.Meta.Account)
+	if d.Kind == schema.KindVirtualMachine {
+		// It may be a member of any group of its account.
+		t.grouped(t.compiler.index.Naming(d.Meta.Account), why)
+	}
+	var text *spelling
+	if d.Spec == nil {
+		text = t.spelling(d)
 	}
 	var hosts []string
 	if d.Kind == schema.KindVirtualMachine {
-		hosts = t.hostsOf(d)
+		hosts = t.hostsOf(d, text)
+	}
+	ids, sure := t.concerns(d, text)
+	if !sure {
+		t.all(d.Meta.Account, hosts, why)
+		return
 	}
 	for _, id := range ids {
 		t.hold(id, why)
@@ -114,22 +146,44 @@ func (t *toucher) broken(d *schema.Document, why string) {
 	}
 }
 
+// all holds the networks of an account, and those shared with it. What was said of all of them before is not
+// said again: a mistake may be in every document.
+func (t *toucher) all(name string, hosts []string, why string) {
+	a := t.accounts[name]
+	if a == nil {
+		a = &account{hosts: map[string]bool{}}
+		t.accounts[name] = a
+		own := t.compiler.site.Accounts[name]
+		for id, u := range t.compiler.units {
+			if u.net != nil && (id.Account == name || own != nil && model.SharedWith(u.net.Spec, own)) {
+				a.networks = append(a.networks, id)
+				t.hold(id, why)
+			}
+		}
+	}
+	hosts = slices.DeleteFunc(slices.Clone(hosts), func(h string) bool { return a.hosts[h] })
+	for _, h := range hosts {
+		a.hosts[h] = true
+	}
+	for _, id := range a.networks {
+		t.hosts[id] = append(t.hosts[id], hosts...)
+	}
+}
+
 // concerns lists the networks that d may be about; sure is false where there may
 // be more.
-func (t *toucher) concerns(d *schema.Document) (ids []schema.ID, sure bool) {
-	text := ""
+func (t *toucher) concerns(d *schema.Document, text *spelling) (ids []schema.ID, sure bool) {
 	for _, id := range model.NetworksOf(d) {
 		if t.compiler.units[id] != nil {
 			ids = append(ids, id)
 		}
 	}
-	if d.Spec == nil {
-		text = t.text(d)
-		if strings.ContainsAny(text, "\\&*") {
-			return nil, false // names may be spelt in ways that are not seen here
+	if text != nil {
+		if text.unclear {
+			return nil, false
 		}
-		for id := range t.compiler.units {
-			if id.Kind == schema.KindNetwork && names(text, id, d.Meta.Account) {
+		for _, id := range text.networks(d.Meta.Account) {
+			if t.compiler.units[id] != nil {
 				ids = append(ids, id)
 			}
 		}
@@ -143,18 +197,17 @@ func (t *toucher) concerns(d *schema.Document) (ids []schema.ID, sure bool) {
 
 // hostsOf lists the hosts that a broken VM may be on: those that it names, else
 // all.
-func (t *toucher) hostsOf(d *schema.Document) []string {
-	all := t.compiler.site.Anywhere()
+func (t *toucher) hostsOf(d *schema.Document, text *spelling) []string {
 	spec, ok := d.Spec.(*schema.VirtualMachine)
 	if ok && (spec.Host != "" || len(spec.Hosts) > 0) {
 		return append(slices.Clone(spec.Hosts), spec.Host)
 	}
+	all := t.compiler.site.Anywhere()
 	if ok {
 		return all
 	}
-	text := t.text(d)
-	named := slices.DeleteFunc(slices.Clone(all), func(h string) bool { return !hasWord(text, h) })
-	if len(named) == 0 || strings.ContainsAny(text, "\\&*") {
+	named := slices.DeleteFunc(slices.Clone(all), func(h string) bool { return !text.words[h] })
+	if len(named) == 0 || text.unclear {
 		return all
 	}
 	return named
@@ -162,19 +215,44 @@ func (t *toucher) hostsOf(d *schema.Document) []string {
 
 // numbered lists the networks of NICs that the lock knows and d does not declare
 // any more; sure is false where they are not known.
-func (t *toucher) numbered(d *schema.Document, text string) (ids []schema.ID, sure bool) {
+func (t *toucher) numbered(d *schema.Document, text *spelling) (ids []schema.ID, sure bool) {
 	spec, _ := d.Spec.(*schema.VirtualMachine)
 	for _, name := range t.lock.NICs(d.Meta.Account, d.Meta.Name) {
-		if spec != nil && t.exists(spec, d, name) || spec == nil && hasWord(text, name) {
+		if spec != nil && t.exists(spec, d, name) || text != nil && text.words[name] {
 			continue
 		}
-		id := schema.ID{Kind: schema.KindNetwork, Account: d.Meta.Account, Name: name}
-		if t.compiler.units[id] == nil {
+		had := t.lent(d.Meta.Account)[name]
+		if id := (schema.ID{Kind: schema.KindNetwork, Account: d.Meta.Account, Name: name}); t.compiler.units[id] != nil {
+			had = append(slices.Clip(had), id)
+		}
+		if len(had) == 0 {
 			return nil, false
 		}
-		ids = append(ids, id)
+		ids = append(ids, had...)
 	}
 	return ids, true
+}
+
+// lent are the networks of others that are shared with an account, by name: a NIC
+// has its name from its network, whoever's that is.
+func (t *toucher) lent(name string) map[string][]schema.ID {
+	if out, ok := t.shared[name]; ok {
+		return out
+	}
+	var out map[string][]schema.ID
+	if own := t.compiler.site.Accounts[name]; own != nil {
+		for _, u := range t.compiler.order {
+			if u.net == nil || len(u.net.Spec.SharedWith) == 0 || u.id.Account == name || !model.SharedWith(u.net.Spec, own) {
+				continue
+			}
+			if out == nil {
+				out = map[string][]schema.ID{}
+			}
+			out[u.id.Name] = append(out[u.id.Name], u.id)
+		}
+	}
+	t.shared[name] = out
+	return out
 }
 
 // exists reports whether d declares the NIC, and its network is there: where a
@@ -187,59 +265,4 @@ func (t *toucher) exists(spec *schema.VirtualMachine, d *schema.Document, nic st
 		}
 	}
 	return false
-}
-
-// account lists all networks of an account.
-func (t *toucher) account(account string) []schema.ID {
-	var ids []schema.ID
-	for id := range t.compiler.units {
-		if id.Account == account && id.Kind == schema.KindNetwork {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-// text is what d says, as written.
-func (t *toucher) text(d *schema.Document) string {
-	rest := string(t.tree.Source(d.File))
-	for i := 1; i < d.Pos.Line; i++ {
-		_, after, ok := strings.Cut(rest, "\n")
-		if !ok {
-			return ""
-		}
-		rest = after
-	}
-	if i := strings.Index(rest, "\n---"); i >= 0 {
-		rest = rest[:i]
-	}
-	return rest
-}
-
-// names reports whether text has the name of a network, as account may write it.
-func names(text string, id schema.ID, account string) bool {
-	if id.Account == account {
-		return hasWord(text, id.Name)
-	}
-	return hasWord(text, id.Account+"/"+id.Name)
-}
-
-// hasWord reports whether text has word with nothing of a name on either side.
-func hasWord(text, word string) bool {
-	for off := 0; ; {
-		i := strings.Index(text[off:], word)
-		if i < 0 {
-			return false
-		}
-		i += off
-		end := i + len(word)
-		if (i == 0 || !nameByte(text[i-1])) && (end == len(text) || !nameByte(text[end])) {
-			return true
-		}
-		off = i + 1
-	}
-}
-
-func nameByte(c byte) bool {
-	return c == '-' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/plugin"
@@ -17,6 +18,8 @@ type host struct {
 	labels   map[string]int
 	tunnels  map[plugin.TunnelNeed]int
 	segments map[plugin.SegmentNeed]int
+	privates map[plugin.PrivateNeed]int
+	wires    map[plugin.WireNeed]int
 	// stale: the counts changed since the needs were made; dirty: a fragment on
 	// the host changed.
 	stale, dirty bool
@@ -39,7 +42,7 @@ type clash struct {
 func newHost(name string) *host {
 	return &host{
 		name: name, labels: map[string]int{}, tunnels: map[plugin.TunnelNeed]int{},
-		segments: map[plugin.SegmentNeed]int{}, units: map[*unit]bool{}, stale: true, dirty: true,
+		segments: map[plugin.SegmentNeed]int{}, privates: map[plugin.PrivateNeed]int{}, wires: map[plugin.WireNeed]int{}, units: map[*unit]bool{}, stale: true, dirty: true,
 	}
 }
 
@@ -55,6 +58,12 @@ func (h *host) change(n *plugin.Needs, by int) {
 	for _, s := range n.Segments {
 		count(h.segments, s, by)
 	}
+	for _, p := range n.Privates {
+		count(h.privates, p, by)
+	}
+	for _, w := range n.Wires {
+		count(h.wires, w, by)
+	}
 }
 
 func count[K comparable](m map[K]int, k K, by int) {
@@ -69,10 +78,12 @@ func (h *host) union(z *model.Zone, on *model.Host) *plugin.Needs {
 		Labels:   slices.Sorted(maps.Keys(h.labels)),
 		Tunnels:  slices.SortedFunc(maps.Keys(h.tunnels), compareTunnels),
 		Segments: slices.SortedFunc(maps.Keys(h.segments), compareSegments),
+		Privates: slices.SortedFunc(maps.Keys(h.privates), comparePrivates),
+		Wires:    slices.SortedFunc(maps.Keys(h.wires), compareWires),
 	}
 	for _, b := range on.Spec.Bridges {
 		for _, p := range z.Physical {
-			if p.Guest == b.Name || p.Public == b.Name {
+			if slices.Contains(p.Labels(), b.Name) {
 				n.MTUs = append(n.MTUs, plugin.LabelMTU{Label: b.Name, MTU: p.Spec.MTU})
 			}
 		}
@@ -89,9 +100,20 @@ func compareTunnels(a, b plugin.TunnelNeed) int {
 }
 
 func compareSegments(a, b plugin.SegmentNeed) int {
-	s, t := &a.Segment, &b.Segment
+	return cmp.Or(compareDomains(&a.Segment, &b.Segment), cmp.Compare(a.Port, b.Port), slices.Compare(a.MAC[:], b.MAC[:]))
+}
+
+func comparePrivates(a, b plugin.PrivateNeed) int {
+	return cmp.Or(compareDomains(&a.Primary, &b.Primary), cmp.Compare(a.Secondary, b.Secondary))
+}
+
+func compareWires(a, b plugin.WireNeed) int {
+	return cmp.Or(cmp.Compare(a.Label, b.Label), cmp.Compare(a.VLAN, b.VLAN))
+}
+
+func compareDomains(s, t *plugin.Segment) int {
 	return cmp.Or(cmp.Compare(s.Zone, t.Zone), cmp.Compare(s.Label, t.Label), cmp.Compare(s.Scheme, t.Scheme),
-		cmp.Compare(s.VNet, t.VNet), cmp.Compare(s.Port, t.Port), cmp.Compare(a.Port, b.Port), slices.Compare(a.MAC[:], b.MAC[:]))
+		cmp.Compare(s.VNet, t.VNet), cmp.Compare(s.Port, t.Port))
 }
 
 // design makes the host's shared resources anew where what they follow from
@@ -129,13 +151,61 @@ func (h *host) design(r *plugin.Registry, site *model.Site, thin bool) bool {
 // draftHost lets the switches of the zone say what the host's networks share.
 func draftHost(r *plugin.Registry, on *model.Host, zone *model.Zone, needs *plugin.Needs) *plugin.Draft {
 	draft := plugin.NewDraft(resource.Owner("host/"+on.Name), on.Doc.Pos)
+	first := true
 	for _, sw := range r.Switches {
 		used := slices.ContainsFunc(zone.Physical, func(p *model.PhysicalNetwork) bool { return p.Spec.VSwitch == sw.Name() })
 		if used {
-			sw.DesignHost(on, needs, draft)
+			own := *needs
+			own.Bridges = bridgesOf(on, zone, sw.Name(), first)
+			sw.DesignHost(on, &own, draft)
+			first = false
+		}
+	}
+	for _, p := range zone.Physical {
+		for _, traffic := range []string{model.TrafficManagement, model.TrafficStorage, model.TrafficControl} {
+			if p.Label(traffic) != "" || traffic == model.TrafficControl && p.Guest != "" {
+				draftSystem(r, on, p, traffic, draft)
+			}
 		}
 	}
 	return draft
+}
+
+// bridgesOf lists the bridges of a host that are one switch's: the label says whose,
+// and those that no physical network names are the first switch's.
+func bridgesOf(on *model.Host, zone *model.Zone, vswitch string, first bool) []*schema.HostBridge {
+	out := make([]*schema.HostBridge, 0, len(on.Spec.Bridges))
+	for i := range on.Spec.Bridges {
+		b := &on.Spec.Bridges[i]
+		at := slices.IndexFunc(zone.Physical, func(p *model.PhysicalNetwork) bool { return slices.Contains(p.Labels(), b.Name) })
+		if at < 0 && first || at >= 0 && zone.Physical[at].Spec.VSwitch == vswitch {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// draftSystem lets the one guru of a host's own traffic say what that needs. A
+// registry without such gurus has none to ask.
+func draftSystem(r *plugin.Registry, on *model.Host, p *model.PhysicalNetwork, traffic string, draft *plugin.Draft) {
+	var accept, why []string
+	for _, g := range r.System {
+		if no := g.CanHandle(p, traffic); no != "" {
+			why = append(why, g.Name()+" declines: "+no)
+			continue
+		}
+		if accept = append(accept, g.Name()); len(accept) == 1 {
+			g.DesignHost(on, p, draft)
+		}
+	}
+	if len(r.System) == 0 || len(accept) == 1 {
+		return
+	}
+	d := draft.Diags.Errorf(p.Doc.At("spec.traffic"), "no-guru", "no guru serves %s traffic of physical network %s", traffic, p.Name)
+	if len(accept) > 1 {
+		d.Message = "several gurus serve " + traffic + " traffic of physical network " + p.Name + ": " + strings.Join(accept, ", ")
+	}
+	d.Hintf("%s", strings.Join(why, "; "))
 }
 
 // conflicts reports what both the host's own fragment and that of a unit hold.

@@ -100,8 +100,25 @@ var edits = []func(rnd *rand.Rand, s cloudgen.Size, files map[string]string){
 	replace("mtu: 1600", "mtu: 1500"), replace("10000-29999", "20000-29999"), replace("cloudbr1", "cloudbr2"), replace("dns: [9.9.9.9]", "dns: [1.1.1.1]"),
 	replace("uplinks: [eth1]", "uplinks: [eth2]"), replace("kind: Host", "kind: Hots"), replace("zone: zone0", "zone: zone7"), replace("kind: Account\n", "kind: Acount\n"),
 	replace("portForwarding:", "sourceNat: true\n  portForwarding:"), replace("to: {vm: vm", "to: {vm: vx"), replace("vlan: 50", "vlan: 60"), replace("network: net2\n", ""),
+	replace("spec: {}", "spec: {vnets: {z0-vxlan: [\"10000-10999\"], z0-vlan: [\"100-200\"]}, vnetsFallback: false}"), replace("vnetsFallback: false", "vnetsFallback: true"),
+	replace("dns: [9.9.9.9]", "dns: [9.9.9.9], gcWait: 10m"), replace("[\"10000-10999\"]", "[\"10500-29999\"]"), replace("spec: {}", "spec: {limits: {networks: 2, publicIPs: 3}}"), replace("networks: 2", "networks: 9"),
+	replace("spec: {zone: zone0, vlan: 50", "spec: {account: acc0, zone: zone0, vlan: 50"), replace("spec: {account: acc0, zone", "spec: {account: acc1, zone"), replace("spec: {}", "spec: {publicIPFallback: false}"),
+	func(_ *rand.Rand, _ cloudgen.Size, files map[string]string) { files["dual.yaml"] = dual },
+	replace("offering: "+model.OfferingSourceNat, "offering: dual"), replace("networkType: Advanced", "ip6Prefix: \"2001:db8::/62\", networkType: Advanced"),
+	replace("gateway: 100.", "ip6: {cidr: \"2001:db8:0:1::/64\", gateway: \"2001:db8:0:1::1\"}, gateway: 100."), replace("/62", "/61"),
+	replace("  offering: dual\n", "  offering: dual\n  ip6: {mode: DHCPv6}\n"), replace("{mode: DHCPv6}", "{cidr: \"2001:db8:0:2::/64\"}"),
 	func(_ *rand.Rand, s cloudgen.Size, files map[string]string) { maps.Copy(files, cloudgen.Files(s)) },
 }
+
+// dual is an offering of dual stack networks.
+const dual = `apiVersion: weft.dev/v1alpha1
+kind: NetworkOffering
+metadata: {name: dual}
+spec:
+  guestType: Isolated
+  internetProtocol: DualStack
+  services: {Dhcp: VirtualRouter, Dns: VirtualRouter, SourceNat: VirtualRouter, StaticNat: VirtualRouter, PortForwarding: VirtualRouter, Firewall: VirtualRouter}
+`
 
 func replace(old, new string) func(*rand.Rand, cloudgen.Size, map[string]string) {
 	return func(rnd *rand.Rand, _ cloudgen.Size, files map[string]string) {
@@ -124,34 +141,41 @@ func TestIncrementalEqualsCold(t *testing.T) {
 		steps = 30
 	}
 	for seed := range uint64(12) {
-		rnd := rand.New(rand.NewPCG(seed, 7))
-		size := cloudgen.Size{Zones: 1 + int(seed%2), Hosts: 4, Networks: 6}
-		files := cloudgen.Files(size)
-		var cache schema.Cache
-		c, own := New(fakes()), Only(fakes(), "kvm1")
-		lock := lockFor(t, parse(files, &cache), nil)
-		facts := map[string]model.Facts{}
-		for step := range steps {
-			edits[rnd.IntN(len(edits))](rnd, size, files)
-			tree := parse(files, &cache)
-			switch rnd.IntN(4) {
-			case 0:
-				lock, _, _ = alloc.Allocate(c.Update(tree, lock, facts).Demands(), lock, alloc.Options{})
-			case 1:
-				lock = spoil(rnd, lock)
-			case 2:
-				h := fmt.Sprintf("kvm%d", rnd.IntN(4))
-				f := model.StockFacts()
-				f.Instance = []string{"weft", "other"}[rnd.IntN(2)]
-				facts[h] = f
-			}
-			got := c.Update(tree, lock, facts)
-			want := New(fakes()).Update(tree, lock, facts)
-			same(t, fmt.Sprintf("seed %d step %d", seed, step), got, want)
-			one := own.Update(tree, lock, facts)
-			if a, b := one.Intent("kvm1"), want.Intent("kvm1"); a.Fingerprint() != b.Fingerprint() {
-				t.Fatalf("seed %d step %d: for one host:\n%s\nwant:\n%s", seed, step, show(a), show(b))
-			}
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			incremental(t, seed, steps)
+		})
+	}
+}
+
+func incremental(t *testing.T, seed uint64, steps int) {
+	rnd := rand.New(rand.NewPCG(seed, 7))
+	size := cloudgen.Size{Zones: 1 + int(seed%2), Hosts: 4, Networks: 6}
+	files := cloudgen.Files(size)
+	var cache schema.Cache
+	c, own := New(fakes()), Only(fakes(), "kvm1")
+	lock := lockFor(t, parse(files, &cache), nil)
+	facts := map[string]model.Facts{}
+	for step := range steps {
+		edits[rnd.IntN(len(edits))](rnd, size, files)
+		tree := parse(files, &cache)
+		switch rnd.IntN(4) {
+		case 0:
+			lock, _, _ = alloc.Allocate(c.Update(tree, lock, facts).Demands(), lock, alloc.Options{})
+		case 1:
+			lock = spoil(rnd, lock)
+		case 2:
+			h := fmt.Sprintf("kvm%d", rnd.IntN(4))
+			f := model.StockFacts()
+			f.Instance = []string{"weft", "other"}[rnd.IntN(2)]
+			facts[h] = f
+		}
+		got := c.Update(tree, lock, facts)
+		want := New(fakes()).Update(tree, lock, facts)
+		same(t, fmt.Sprintf("step %d", step), got, want)
+		one := own.Update(tree, lock, facts)
+		if a, b := one.Intent("kvm1"), want.Intent("kvm1"); a.Fingerprint() != b.Fingerprint() {
+			t.Fatalf("step %d: for one host:\n%s\nwant:\n%s", step, show(a), show(b))
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"weft.dev/reconcile/alloc"
 	"weft.dev/reconcile/model"
@@ -138,6 +139,19 @@ func (r *Result) Network(id schema.ID) *model.Network {
 	return r.units[i].net
 }
 
+// Guru is the name of the guru that designed owner's network, or "".
+func (r *Result) Guru(owner resource.Owner) string {
+	id, err := schema.ParseID(string(owner))
+	if err != nil {
+		return ""
+	}
+	i, ok := slices.BinarySearchFunc(r.units, id, func(u *unit, id schema.ID) int { return compareID(u.id, id) })
+	if !ok {
+		return ""
+	}
+	return r.units[i].guru
+}
+
 // Holds lists the owners that are left as they are on every host, by owner.
 func (r *Result) Holds() []resource.Hold { return r.holds }
 
@@ -149,6 +163,9 @@ func (c *Compiler) result(tree *schema.Tree, infra bool, compiled int) *Result {
 	hold := func(u *unit, why string) { t.hold(u.id, why) }
 	c.claims.judge(&r.Diags, hold)
 	c.marks.judge(&r.Diags, hold)
+	c.overlaps(&r.Diags, hold)
+	c.limits(&r.Diags, hold)
+	c.capacity(&r.Diags)
 	c.rehold(t.holds)
 	c.replaceShadows(c.shadowNeeds(tree, t.hosts))
 	r.Stats = Stats{Units: len(c.units), Compiled: compiled, Hosts: len(c.site.Hosts)}
@@ -168,15 +185,22 @@ func (c *Compiler) result(tree *schema.Tree, infra bool, compiled int) *Result {
 	return r
 }
 
-// terms lists what the annotations of networks ask for.
+// terms lists what the annotations of networks ask for, and which are idle.
 func (c *Compiler) terms() []resource.Term {
 	var out []resource.Term
 	for _, u := range c.order {
-		if u.net == nil || len(u.net.Doc.Meta.Annotations) == 0 {
+		if u.net == nil {
 			continue
 		}
 		m := &u.net.Doc.Meta
-		if t := (resource.Term{Owner: u.owner, Keep: m.PruneDisabled(), IgnoreDrift: m.IgnoreDrift()}); t.Keep || t.IgnoreDrift != "" {
+		t := resource.Term{Owner: u.owner}
+		if len(m.Annotations) > 0 {
+			t.Keep, t.IgnoreDrift = m.PruneDisabled(), m.IgnoreDrift()
+		}
+		if u.hold == nil && u.net.State == model.Allocated {
+			t.Idle, t.Linger = true, time.Duration(u.net.Zone.Spec.GCWait)
+		}
+		if t != (resource.Term{Owner: u.owner}) {
 			out = append(out, t)
 		}
 	}
@@ -189,12 +213,7 @@ func (c *Compiler) terms() []resource.Term {
 func (c *Compiler) dangling(ds *schema.Diags) []*schema.Document {
 	var out []*schema.Document
 	for _, id := range c.index.Dangling() {
-		vms, ips := c.index.Members(id)
-		for _, d := range append(vms, ips...) {
-			if model.Dangling(c.site, c.index, d, id, ds) {
-				out = append(out, d)
-			}
-		}
+		out = append(out, model.Refer(c.site, c.index, id, ds)...)
 	}
 	return out
 }
@@ -215,7 +234,7 @@ func (c *Compiler) designHosts(infra bool, ds *schema.Diags, hold func(*unit, st
 	})
 	for _, name := range names {
 		h := c.hosts[name]
-		if h.on == nil && len(h.labels)+len(h.tunnels)+len(h.segments)+len(h.units) == 0 {
+		if h.on == nil && len(h.labels)+len(h.tunnels)+len(h.segments)+len(h.privates)+len(h.wires)+len(h.units) == 0 {
 			delete(c.hosts, name)
 			continue
 		}

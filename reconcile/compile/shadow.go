@@ -66,5 +66,6 @@ func (c *Compiler) replaceShadows(now map[string][]*plugin.Needs) {
 }
 
 func sameNeeds(a, b *plugin.Needs) bool {
-	return slices.Equal(a.Labels, b.Labels) && slices.Equal(a.Tunnels, b.Tunnels) && slices.Equal(a.Segments, b.Segments)
+	return slices.Equal(a.Labels, b.Labels) && slices.Equal(a.Tunnels, b.Tunnels) && slices.Equal(a.Segments, b.Segments) && slices.Equal(a.Privates, b.Privates) &&
+		slices.Equal(a.Wires, b.Wires)
 }

@@ -19,6 +19,7 @@ type unit struct {
 	id      schema.ID
 	owner   resource.Owner
 	net     *model.Network // nil for a public address
+	guru    string         // that designed it, or ""
 	diags   schema.Diags
 	demands []model.Demand
 	// answered: the lock has a fitting number for each demand, and none of those
@@ -31,6 +32,7 @@ type unit struct {
 	domains []plugin.Domain
 	relays  []plugin.Relay
 	claims  []claim
+	uses    []schema.ID // physical networks and public ranges that it has a number of
 
 	site siteParts
 	made made
@@ -60,6 +62,7 @@ type siteParts struct {
 	zone     *model.Zone
 	offering *model.Offering
 	account  *model.Account
+	guests   []*model.Account
 	// zones are the names of all zones, where the unit's is inferred from them.
 	zones string
 	all   *model.Site // where the unit depends on more than the parts above
@@ -72,7 +75,8 @@ func (u *unit) standsOn(site *model.Site) bool {
 		return p.all == site
 	}
 	return site.Zones[p.zone.Name] == p.zone && site.Offerings[p.offering.Name] == p.offering &&
-		site.Accounts[p.account.Name] == p.account && (p.zones == "" || p.zones == zoneNames(site))
+		site.Accounts[p.account.Name] == p.account && (p.zones == "" || p.zones == zoneNames(site)) &&
+		!slices.ContainsFunc(p.guests, func(a *model.Account) bool { return site.Accounts[a.Name] != a })
 }
 
 // zoneNames is what an inferred zone depends on.
@@ -99,8 +103,11 @@ type worker struct {
 // unit compiles id, or returns nil when no document declares it.
 func (w *worker) unit(id schema.ID) *unit {
 	u := &unit{id: id, owner: resource.Owner(id.String())}
-	if id.Kind == schema.KindPublicIP {
+	switch id.Kind {
+	case schema.KindPublicIP:
 		return w.reserved(u, w.index.Loose(id))
+	case schema.KindSecurityGroup:
+		return w.group(u, w.index.Group(id))
 	}
 	d := w.index.Network(id)
 	if d == nil {
@@ -110,14 +117,15 @@ func (w *worker) unit(id schema.ID) *unit {
 	n := u.net
 	u.demands = n.Demands
 	u.site = siteParts{all: w.site}
-	if n.Physical != nil && !u.diags.HasErrors() && n.Blocked == "" {
-		u.site = siteParts{zone: n.Zone, offering: n.Offering, account: n.Account}
+	if n.Physical != nil && !u.diags.HasErrors() && n.Blocked == "" && !n.Wide {
+		u.site = siteParts{zone: n.Zone, offering: n.Offering, account: n.Account, guests: n.Guests}
 		if n.Spec.Zone == "" {
 			u.site.zones = w.zones
 		}
 	}
 	u.hold = holdOf(u.owner, n, u.diags)
 	w.claim(u)
+	w.use(u)
 	w.design(u)
 	return u
 }
@@ -133,7 +141,18 @@ func (w *worker) reserved(u *unit, d *schema.Document) *unit {
 	if ok {
 		u.demands = []model.Demand{demand}
 		w.claim(u)
+		w.use(u)
 	}
+	return u
+}
+
+// group judges a security group: nothing on a host is its own.
+func (w *worker) group(u *unit, d *schema.Document) *unit {
+	if d == nil {
+		return nil
+	}
+	u.site.all = w.site
+	u.diags = model.CheckGroup(w.site, w.index, d)
 	return u
 }
 
@@ -198,6 +217,7 @@ func (w designer) topology(u *unit, n *model.Network, draft *plugin.Draft) bool 
 		w.noGuru(u, n, accept, why)
 		return false
 	}
+	u.guru = guru.Name()
 	guru.Design(n, draft)
 	if n.Router == nil || !n.Router.Public() {
 		return true
@@ -321,6 +341,13 @@ func documentOf(owner string) (schema.ID, bool) {
 			return schema.ID{}, false
 		}
 		return schema.ID{Kind: schema.KindVirtualMachine, Account: parts[0], Name: parts[1]}, true
+	}
+	if rest, ok := strings.CutPrefix(owner, "subnet/"); ok {
+		i := strings.LastIndexByte(rest, '/')
+		if i < 0 {
+			return schema.ID{}, false
+		}
+		owner = "network/" + rest[:i]
 	}
 	id, err := schema.ParseID(owner)
 	return id, err == nil

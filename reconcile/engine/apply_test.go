@@ -55,7 +55,7 @@ func TestSkippedStepsNameTheFirstFailure(t *testing.T) {
 	w.net.hook = failing(resource.ID{Kind: resource.KindNS, Name: "a"})
 	e := w.engine()
 	in := intent(network("a", 1))
-	p, err := e.Plan(context.Background(), in, plan.Options{})
+	p, err := e.Plan(context.Background(), in, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,14 @@ type Digester interface {
 	Digest(in *resource.Intent) *resource.Intent
 }
 
+// A Settler is a driver with something to say when all drivers are done, such as to
+// neighbours that could not hear it before. Settle is called once, after the last
+// round of a pass that carried something out, and waits for nothing; the process may
+// end when it returns.
+type Settler interface {
+	Settle(ctx context.Context)
+}
+
 // Settings are what an Engine takes from outside beside its drivers; the zero
 // value is right for production.
 type Settings struct {
@@ -44,6 +52,9 @@ type Settings struct {
 	Did func(d driver.Driver, steps int, took time.Duration)
 	// Keep is how many applies the journal holds; default 100.
 	Keep int
+	// Closed, which may be nil, says why nobody may change the host now but
+	// the trial of that ID. It is asked under the lock.
+	Closed func(trial string) error
 }
 
 // An Engine reconciles one host. One call of Reconcile runs at a time; the
@@ -63,6 +74,7 @@ type Engine struct {
 	// seen is what each driver observed last; nil before it was asked.
 	seen     []*resource.Observed
 	verified Stored
+	stamp    stamp // of the file that verified was read from or written to
 	backoff  map[resource.Owner]*backoff
 }
 
@@ -90,7 +102,7 @@ func New(h *host.Host, drivers []driver.Driver, s Settings) *Engine {
 			e.by[k] = i
 		}
 	}
-	e.verified = e.load()
+	e.refresh()
 	return e
 }
 
@@ -105,6 +117,15 @@ func (e *Engine) Prepare(in *resource.Intent) *resource.Intent {
 		}
 	}
 	return in
+}
+
+// settle lets drivers end what they began.
+func (e *Engine) settle(ctx context.Context) {
+	for _, d := range e.drivers {
+		if d, ok := d.(Settler); ok {
+			d.Settle(ctx)
+		}
+	}
 }
 
 // Observe asks the drivers of scope, all at once. What a driver could not read
@@ -136,6 +157,19 @@ func (e *Engine) Observe(ctx context.Context, scope driver.Scope) *resource.Obse
 	return out
 }
 
+// Guests lists the ports of guests as they were observed last.
+func (e *Engine) Guests() []resource.GuestPort {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []resource.GuestPort
+	for _, o := range e.seen {
+		if o != nil {
+			out = append(out, o.Guests...)
+		}
+	}
+	return out
+}
+
 func (e *Engine) lastSeen(i int) *resource.Observed {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -158,10 +192,11 @@ func intersect(a, b []resource.Kind) bool {
 	return slices.ContainsFunc(a, func(k resource.Kind) bool { return slices.Contains(b, k) })
 }
 
-// Plan observes and compares; it changes nothing. desired must have gone
-// through Prepare.
-func (e *Engine) Plan(ctx context.Context, desired *resource.Intent, o plan.Options) (*plan.Plan, error) {
-	w := &pass{Engine: e, desired: desired, set: desired.Set(), options: Options{Revision: o.Revision, Lock: o.Lock, Target: o.Target}}
+// Plan observes and compares; it changes nothing. Its plan is the one that a
+// Reconcile of the same desired and options carries out while the host stays as it
+// is. Of o only Revision, Lock, Target, Trial and Watched count.
+func (e *Engine) Plan(ctx context.Context, desired *resource.Intent, o Options) (*plan.Plan, error) {
+	w := e.newPass(desired, Options{Revision: o.Revision, Lock: o.Lock, Target: o.Target, Trial: o.Trial, Watched: o.Watched})
 	p, err := w.diff(ctx, nil)
 	return p, errors.Join(err, ctx.Err())
 }

@@ -276,7 +276,7 @@ func TestExpectedPlan(t *testing.T) {
 	w := newWorld(t)
 	e := w.engine()
 	in := intent(network("a", 1))
-	p, err := e.Plan(context.Background(), in, plan.Options{Revision: "r"})
+	p, err := e.Plan(context.Background(), in, Options{Revision: "r"})
 	if err != nil {
 		t.Fatal(err)
 	}

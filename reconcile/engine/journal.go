@@ -33,7 +33,9 @@ type Record struct {
 	Took     time.Duration `json:"took,omitempty"` // nanoseconds
 	Tries    int           `json:"tries"`          // of the same plan in a row, this one included
 	Outcome  string        `json:"outcome"`
-	Count    plan.Count    `json:"count"`
+	// Note says why, where that was no commit and no drift.
+	Note  string     `json:"note,omitempty"`
+	Count plan.Count `json:"count"`
 	// Actions lists the first of what was to be done, More counts the rest.
 	Actions []Action `json:"actions,omitempty"`
 	More    int      `json:"more,omitempty"`

@@ -36,6 +36,16 @@ type Options struct {
 	Force bool
 	// Dry plans and changes nothing.
 	Dry bool
+	// Trial is the ID of the trial that this pass is part of, "" for none.
+	Trial string
+	// Watched says that the pass is, or the planned one will be, part of a trial: a
+	// link that the host is reached by is taken over then only.
+	Watched bool
+	// Aside is a file that takes what is verified, instead of its being the last
+	// good intent from now on; "" for none.
+	Aside string
+	// Note goes into the journal.
+	Note string
 }
 
 // A Result is one pass.
@@ -52,6 +62,8 @@ type Result struct {
 	Owners []Outcome
 	// Retry is when to try again what failed; zero if nothing did.
 	Retry time.Time
+	// Wake is when something that is left alone for a while is due; zero if nothing is.
+	Wake time.Time
 	// Journal is the ID of the apply; 0 if there was none.
 	Journal int
 }
@@ -73,7 +85,7 @@ func (r *Result) Converged() bool { return r.Refused == "" && r.Left != nil && r
 
 // Reconcile makes the host what desired says, as far as it can, and verifies
 // it. It may be repeated at any time; the second call finds nothing to do. The
-// error is a *LockedError, ErrStale, that of ctx, an intent that contradicts
+// error is a *LockedError, that of Closed, ErrStale, that of ctx, an intent that contradicts
 // itself, or a disk that cannot be written; what could not be done on the host
 // is in the Result. Result.Plan is nil where it did not come that far.
 func (e *Engine) Reconcile(ctx context.Context, desired *resource.Intent, o Options) (*Result, error) {
@@ -84,10 +96,14 @@ func (e *Engine) Reconcile(ctx context.Context, desired *resource.Intent, o Opti
 		return nil, err
 	}
 	defer release()
-	desired = resource.Carry(e.Verified().Intent, desired)
-	w := &pass{Engine: e, asked: desired, desired: e.Prepare(desired), options: o}
-	w.set = w.desired.Set()
-	w.result = &Result{Revision: o.Revision, Began: e.settings.Now()}
+	if e.settings.Closed != nil && !o.Dry {
+		if err := e.settings.Closed(o.Trial); err != nil {
+			return nil, err
+		}
+	}
+	e.refresh() // another process may have been at work
+	w := e.newPass(desired, o)
+	w.result = &Result{Revision: o.Revision, Began: e.settings.Now(), Wake: w.wake}
 	err = w.run(ctx)
 	w.result.Took = e.settings.Now().Sub(w.result.Began)
 	return w.result, err
@@ -100,6 +116,17 @@ type pass struct {
 	set            resource.Set
 	options        Options
 	result         *Result
+	idle           idle      // since when, to be remembered
+	wake           time.Time // see Result
+}
+
+// newPass prepares desired: what is kept of owners that are no more, and what only
+// this host knows.
+func (e *Engine) newPass(desired *resource.Intent, o Options) *pass {
+	desired, idle, wake := e.linger(resource.Carry(e.Verified().Intent, desired))
+	w := &pass{Engine: e, asked: desired, desired: e.Prepare(desired), options: o, idle: idle, wake: wake}
+	w.set = w.desired.Set()
+	return w
 }
 
 // diff looks at the host.
@@ -109,6 +136,7 @@ func (w *pass) diff(ctx context.Context, kinds []resource.Kind) (*plan.Plan, err
 	if in := w.Verified().Intent; in != nil {
 		o.Last = w.Prepare(in)
 	}
+	o.Withhold = w.withheld(observed)
 	return plan.Diff(w.desired, observed, o)
 }
 
@@ -124,6 +152,9 @@ func (w *pass) run(ctx context.Context) error {
 	}
 	if w.options.Dry || p.Frozen != "" {
 		return nil
+	}
+	if err := w.remember(w.idle); err != nil {
+		return err
 	}
 	if err := plan.Guard(p, p.Observed, w.limits()); err != nil {
 		r.Refused = err.Error()
@@ -157,13 +188,16 @@ func (w *pass) apply(ctx context.Context) error {
 		return nil
 	}
 	rec := record(r.Plan, r.Began)
+	rec.Note = w.options.Note
 	if err := w.journal.begin(rec); err != nil {
 		return err
 	}
 	r.Journal = rec.ID
 	w.running.Store(int64(rec.ID))
 	defer w.running.Store(0)
-	if err := w.rounds(ctx, skip, faults); err != nil {
+	err := w.rounds(ctx, skip, faults)
+	w.settle(context.WithoutCancel(ctx))
+	if err != nil {
 		return err
 	}
 	w.judge(faults)

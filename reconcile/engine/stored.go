@@ -2,10 +2,14 @@ package engine
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"weft.dev/reconcile/host"
 	"weft.dev/reconcile/plan"
@@ -23,7 +27,10 @@ type Stored struct {
 	Intent   *resource.Intent `json:"intent"` // nil when nothing was ever verified
 }
 
-func (e *Engine) storedPath() string { return filepath.Join(e.host.StateDir, "intent.json") }
+func (e *Engine) storedPath() string { return StoredPath(e.host) }
+
+// StoredPath is where the last good intent of h lies.
+func StoredPath(h *host.Host) string { return filepath.Join(h.StateDir, "intent.json") }
 
 // Verified returns the last good intent.
 func (e *Engine) Verified() Stored {
@@ -32,15 +39,86 @@ func (e *Engine) Verified() Stored {
 	return e.verified
 }
 
-// load reads what an earlier process verified; the zero value if that cannot
-// be read: it is a help, and not needed.
-func (e *Engine) load() Stored {
-	var s Stored
-	b, err := os.ReadFile(e.storedPath())
-	if err != nil || json.Unmarshal(b, &s) != nil || s.Intent == nil || s.Intent.Host != e.host.Name {
-		return Stored{}
+// A stamp tells two states of a file apart; each write makes a new file.
+type stamp struct {
+	ino  uint64
+	time int64
+}
+
+func stampOf(path string) stamp {
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil {
+		return stamp{}
 	}
-	return s
+	return stamp{st.Ino, st.Ctim.Nano()}
+}
+
+// refresh reads what another process verified last, if one did since; nothing if
+// that cannot be read: it is a help, and not needed.
+func (e *Engine) refresh() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := stampOf(e.storedPath())
+	if now == e.stamp {
+		return
+	}
+	e.stamp = now
+	s, err := ReadStored(e.storedPath())
+	if err != nil || s.Intent.Host != e.host.Name {
+		s = Stored{}
+	}
+	e.verified = s
+}
+
+// ReadStored reads what an engine stored, or an intent alone. The intent is not nil.
+func ReadStored(path string) (Stored, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Stored{}, err
+	}
+	var s Stored
+	if err := json.Unmarshal(b, &s); err != nil {
+		return Stored{}, fmt.Errorf("%s is no intent: %w", path, err)
+	}
+	if s.Intent == nil {
+		s = Stored{FormatVersion: s.FormatVersion, Intent: new(resource.Intent)}
+		if err := json.Unmarshal(b, s.Intent); err != nil {
+			return Stored{}, fmt.Errorf("%s is no intent: %w", path, err)
+		}
+	}
+	if err := resource.CheckFormat(s.FormatVersion, resource.FormatVersion); err != nil {
+		return Stored{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// WriteFile replaces path with s.
+func (s Stored) WriteFile(path string) error {
+	b, err := json.Marshal(s)
+	if err == nil {
+		err = host.WriteFile(path, b, 0o600)
+	}
+	return err
+}
+
+// LastGood is what to go back to if desired turns out badly: the last good intent,
+// without holds on what desired does not leave alone; nothing at all where nothing
+// is ours yet. The host must have been observed. An error says that nobody knows.
+func (e *Engine) LastGood(desired *resource.Intent) (Stored, error) {
+	s := e.Verified()
+	if s.Intent == nil {
+		if len(e.Count()) > 0 {
+			return Stored{}, errors.New("nothing is known to go back to: no intent was ever verified here, though something of weft is on this host")
+		}
+		return Stored{FormatVersion: resource.FormatVersion, Time: e.settings.Now(), Intent: resource.NewIntent(e.host.Name, nil, nil)}, nil
+	}
+	back := *s.Intent
+	back.Holds = slices.DeleteFunc(slices.Clone(back.Holds), func(h resource.Hold) bool {
+		_, held := desired.Held(h.Owner)
+		return !held && back.Fragment(h.Owner) != nil
+	})
+	s.Intent = &back
+	return s, nil
 }
 
 // keep notes what of desired a verification that found left has proved, beside
@@ -84,6 +162,12 @@ func (e *Engine) keep(desired, prepared *resource.Intent, left *plan.Plan, o Opt
 	if !left.Converged() {
 		s.Revision, s.Lock = old.Revision, old.Lock
 	}
+	if o.Aside != "" {
+		if err := s.WriteFile(o.Aside); err != nil {
+			return fmt.Errorf("store the intent aside: %w", err)
+		}
+		return nil
+	}
 	if old.Intent != nil && old.Revision == s.Revision && old.Intent.Fingerprint() == s.Intent.Fingerprint() {
 		return nil
 	}
@@ -98,15 +182,11 @@ func last(in *resource.Intent, o resource.Owner) *resource.Fragment {
 }
 
 func (e *Engine) store(s Stored) error {
-	b, err := json.Marshal(s)
-	if err == nil {
-		err = host.WriteFile(e.storedPath(), b, 0o600)
-	}
-	if err != nil {
+	if err := s.WriteFile(e.storedPath()); err != nil {
 		return fmt.Errorf("store the verified intent: %w", err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.verified = s
+	e.verified, e.stamp = s, stampOf(e.storedPath())
 	return nil
 }

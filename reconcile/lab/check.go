@@ -133,8 +133,19 @@ func (c *checker) vm(v VM, hosts map[string]bool) {
 	if !hosts[v.Host] {
 		c.fail("%s: there is no host %q", who, v.Host)
 	}
+	if v.Runtime != "" && v.Runtime != Qemu {
+		c.fail("%s: there is no runtime %q", who, v.Runtime)
+	}
 	for _, n := range v.NICs {
 		c.nic(v.Name, n)
+		if v.Runtime != Qemu {
+			continue
+		}
+		if n.Element == nil || n.Element.Bridge == "" && n.Element.Target == "" {
+			c.fail("%s, nic %s: a guest with runtime %s is plugged into Open vSwitch, or by the name of an interface", who, n.Name, Qemu)
+		} else if err := n.Element.Check(); err != nil {
+			c.fail("%s, nic %s: %w", who, n.Name, err)
+		}
 	}
 }
 

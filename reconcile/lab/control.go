@@ -32,6 +32,7 @@ type Move struct {
 type Place struct {
 	Pid   int    `json:"pid"`   // of the node's first process, in the supervisor's pid namespace
 	Netns string `json:"netns"` // named network namespace in the node; empty: the node's own
+	Guest string `json:"guest"` // of the real guest that the node runs; empty: the node itself
 }
 
 // Find is the argument of the verb Find.
@@ -119,6 +120,10 @@ func (c *Control) Renew(name string, _ *Void) error {
 	var errs []error
 	for _, m := range c.s.all() {
 		if m.kind == KindVM && m.alive() && (name == "" || name == m.name) {
+			if m.real() {
+				errs = append(errs, c.s.renewReal(m))
+				continue
+			}
 			errs = append(errs, m.call("Renew", node.Void{}))
 		}
 	}
@@ -138,6 +143,9 @@ func (c *Control) Find(f Find, out *Place) error {
 	m, err := c.s.member(f.Name)
 	if err != nil {
 		return err
+	}
+	if m.real() {
+		return c.placeReal(m, out)
 	}
 	return c.place(m, "", out)
 }
@@ -219,6 +227,9 @@ func (s *supervisor) status() Status {
 
 // cards is the state of a guest's NICs; s.mu is held.
 func (s *supervisor) cards(m *member) []NICStatus {
+	if m.vm.Runtime == Qemu {
+		return s.realCards(m)
+	}
 	var unplugged []string
 	if host := s.members["host/"+m.vm.Host]; host != nil {
 		unplugged = host.status.Unplugged
@@ -226,11 +237,11 @@ func (s *supervisor) cards(m *member) []NICStatus {
 	var cards []NICStatus
 	for i, n := range m.vm.NICs {
 		c := NICStatus{Name: n.Name, Link: nicLink(i), Port: m.ports[n.Name], MAC: n.MAC}
-		c.Plugged = n.Interface == "" && m.process != nil && !slices.Contains(unplugged, c.Port)
+		c.Plugged = n.byLab() && m.process != nil && !slices.Contains(unplugged, c.Port)
 		for _, seen := range m.status.NICs {
 			if seen.Link == c.Link {
 				c.Addresses, c.MTU, c.DNS, c.Since = seen.Addresses, seen.MTU, seen.DNS, seen.Since
-				c.Ready = seen.Lease || !n.DHCP
+				c.Ready = (seen.Lease || !n.DHCP) && (seen.IP6 || n.IP6 == "") || n.Down
 			}
 		}
 		cards = append(cards, c)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"weft.dev/reconcile/lab/libvirt"
+	"weft.dev/reconcile/lab/node"
 	"weft.dev/reconcile/model"
 	"weft.dev/schema"
 )
@@ -20,16 +22,26 @@ func SpecOf(site *model.Site, networks []*model.Network, last Spec) Spec {
 		z := site.Zones[zone]
 		for _, p := range z.Physical {
 			for _, t := range p.Spec.Traffic {
-				mtu[wireName(zone, t.Label)] = max(mtu[wireName(zone, t.Label)], p.Spec.MTU)
+				for _, pod := range podsOf(z) {
+					wire := wireName(zone, pod, t.Label)
+					mtu[wire] = max(mtu[wire], p.Spec.MTU)
+				}
 			}
 		}
 		for _, h := range z.Hosts {
-			s.Hosts = append(s.Hosts, hostOf(zone, h))
+			s.Hosts = append(s.Hosts, hostOf(z, h))
 		}
 		for _, r := range z.Ranges {
 			s.Ranges = append(s.Ranges, rangeOf(zone, r))
 		}
 		s.DNS = append(s.DNS, z.Spec.DNS...)
+	}
+	for _, n := range networks {
+		s.DNS = append(s.DNS, n.DNS...)
+		s.Ranges = append(s.Ranges, gatewaysOf(n)...)
+		if x := n.Router; x != nil && x.IP6.IsValid() {
+			s.Routes = append(s.Routes, Route{To: n.IP6.CIDR, Via: x.IP6.Addr()})
+		}
 	}
 	for _, h := range s.Hosts {
 		for _, b := range h.Bridges {
@@ -43,9 +55,6 @@ func SpecOf(site *model.Site, networks []*model.Network, last Spec) Spec {
 		s.Wires = append(s.Wires, Wire{Name: name, MTU: size})
 	}
 	slices.SortFunc(s.Wires, func(a, b Wire) int { return strings.Compare(a.Name, b.Name) })
-	for _, n := range networks {
-		s.DNS = append(s.DNS, n.DNS...)
-	}
 	slices.SortFunc(s.DNS, netip.Addr.Compare)
 	s.DNS = slices.Compact(s.DNS)
 	s.VMs = guestsOf(networks, last)
@@ -53,12 +62,34 @@ func SpecOf(site *model.Site, networks []*model.Network, last Spec) Spec {
 	return s
 }
 
-func wireName(zone, label string) string { return zone + "/" + label }
+// wireName is what a label stands for: one wire in a zone, and in Basic zones one in
+// each pod.
+func wireName(zone, pod, label string) string {
+	if pod != "" {
+		label = pod + "/" + label
+	}
+	return zone + "/" + label
+}
 
-func hostOf(zone string, h *model.Host) Host {
+// podsOf are those with wires of their own, "" for the zone.
+func podsOf(z *model.Zone) []string {
+	out := []string{""}
+	if z.Basic() {
+		for _, p := range z.Pods {
+			out = append(out, p.Meta.Name)
+		}
+	}
+	return out
+}
+
+func hostOf(z *model.Zone, h *model.Host) Host {
+	pod := ""
+	if z.Basic() {
+		pod = h.Spec.Pod
+	}
 	host := Host{Name: h.Name, Agent: []string{"weft", "agent", "--host", h.Name, "--repo", RepoPath, "--branch", "main"}}
 	for _, b := range h.Spec.Bridges {
-		bridge := Bridge{Name: b.Name, Wire: wireName(zone, b.Name), Manage: Manage(b.Manage), Uplinks: b.Uplinks,
+		bridge := Bridge{Name: b.Name, Wire: wireName(z.Name, pod, b.Name), Manage: Manage(b.Manage), Uplinks: b.Uplinks, Linux: onLinux(z, b.Name),
 			Address: b.Address, Gateway: b.Gateway}
 		for _, r := range b.Routes {
 			bridge.Routes = append(bridge.Routes, Route{To: r.CIDR, Via: r.Via})
@@ -68,11 +99,45 @@ func hostOf(zone string, h *model.Host) Host {
 	return host
 }
 
+// onLinux reports whether a label is one of Linux bridges.
+func onLinux(z *model.Zone, label string) bool {
+	i := slices.IndexFunc(z.Physical, func(p *model.PhysicalNetwork) bool {
+		return slices.ContainsFunc(p.Spec.Traffic, func(t schema.Traffic) bool { return t.Label == label })
+	})
+	return i >= 0 && z.Physical[i].Spec.VSwitch == linuxBridge
+}
+
+// linuxBridge is the vswitch of physical networks whose switch is the kernel.
+const linuxBridge = "LinuxBridge"
+
 func rangeOf(zone string, r *model.PublicRange) Range {
-	out := Range{Name: r.Name, Wire: wireName(zone, r.Physical.Public), VLAN: int(r.Spec.VLAN.ID)}
+	out := Range{Name: r.Name, Wire: wireName(zone, "", r.Physical.Public), VLAN: int(r.Spec.VLAN.ID)}
 	out.Gateways = append(out.Gateways, netip.PrefixFrom(r.Spec.Gateway, r.Spec.CIDR.Bits()))
 	if ip6 := r.Spec.IP6; ip6 != nil {
 		out.Gateways = append(out.Gateways, netip.PrefixFrom(ip6.Gateway, ip6.CIDR.Bits()))
+	}
+	return out
+}
+
+// gatewaysOf are the gateways of a Shared network, which are none of weft's: the
+// internet has them, on the wires that it sees. Those of overlays are nowhere.
+func gatewaysOf(n *model.Network) []Range {
+	if n.Physical == nil || n.Type() != model.GuestShared {
+		return nil
+	}
+	var out []Range
+	for _, s := range n.Segments {
+		if s.Scheme != schema.SchemeVLAN && s.Scheme != schema.SchemeNative || len(s.Subnets) == 0 {
+			continue
+		}
+		r := Range{Name: n.ID.String(), Wire: wireName(n.Zone.Name, s.Pod, n.Physical.Guest), VLAN: int(s.VNet)}
+		if s.Name != "" {
+			r.Name += "/" + s.Name
+		}
+		for _, x := range s.Subnets {
+			r.Gateways = append(r.Gateways, netip.PrefixFrom(x.Gateway, x.CIDR.Bits()))
+		}
+		out = append(out, r)
 	}
 	return out
 }
@@ -112,7 +177,7 @@ func guestsOf(networks []*model.Network, last Spec) []VM {
 // guestOf makes one guest; ok is false when something of it is not known.
 func guestOf(legs []leg) (vm VM, ok bool) {
 	first := legs[0].nic
-	vm = VM{Name: first.VM.Meta.Account + "/" + first.VM.Meta.Name, Host: first.Host, Hostname: first.Hostname}
+	vm = VM{Name: first.VM.Meta.Account + "/" + first.VM.Meta.Name, Host: first.Host, Hostname: first.Hostname, Runtime: first.VM.Meta.LabRuntime()}
 	hosts := slices.Clone(first.Hosts)
 	for i := range first.VMSpec.NICs {
 		name := first.VMSpec.NICs[i].NICName()
@@ -121,16 +186,37 @@ func guestOf(legs []leg) (vm VM, ok bool) {
 			return vm, false
 		}
 		l := legs[at]
-		if l.nic.MAC == (schema.MAC{}) || !l.nic.IP.IsValid() {
+		if l.nic.MAC == (schema.MAC{}) || !l.nic.IP.IsValid() && l.network.Type() != model.GuestL2 {
 			return vm, false
 		}
-		vm.NICs = append(vm.NICs, cardOf(l))
+		card := cardOf(l)
+		if vm.Runtime == Qemu {
+			element := InterfaceOf(l.network, l.nic, "")
+			element.Plain = true // the switch of a lab is always Open vSwitch's userspace datapath
+			card.Element = &element
+		}
+		vm.NICs = append(vm.NICs, card)
 		hosts = slices.DeleteFunc(hosts, func(h string) bool { return !slices.Contains(l.nic.Hosts, h) })
 	}
 	if vm.Host == "" {
 		vm.Host = pick(vm.Name, hosts)
 	}
 	return vm, vm.Host != ""
+}
+
+// InterfaceOf is how libvirt has to plug a NIC for weft to recognise its port: into weft-int on Open vSwitch, where the MAC
+// that libvirt writes beside the port names the NIC, and else into bridge, the network's on that host. A NIC with an
+// interface name is made by libvirt and plugged by weft.
+func InterfaceOf(n *model.Network, c *model.NIC, bridge string) libvirt.Interface {
+	i := libvirt.Interface{MAC: c.MAC.String(), Target: c.Interface, MTU: n.MTU, Down: c.Spec.Link == "Down"}
+	switch {
+	case c.Interface != "":
+	case n.Physical.Spec.VSwitch == "OpenVSwitch":
+		i.Bridge, i.OpenVSwitch = node.Integration, true
+	default:
+		i.Bridge = bridge
+	}
+	return i
 }
 
 // pick chooses a host by hash, the same as long as that host is among them.
@@ -147,28 +233,51 @@ func pick(name string, hosts []string) string {
 	return best
 }
 
-// cardOf is what a guest's card needs to know: everything where the network has no DHCP.
+// secondary are the further addresses of a NIC, which a guest sets by itself in any case.
+func secondary(c *model.NIC) []netip.Prefix {
+	if c.Subnet == nil {
+		return nil
+	}
+	var out []netip.Prefix
+	for _, a := range c.Spec.SecondaryIPs {
+		out = append(out, netip.PrefixFrom(a, c.Subnet.CIDR.Bits()))
+	}
+	return out
+}
+
+// cardOf is what a guest's card needs to know: everything where the network has no DHCP, nothing in an L2 network.
 func cardOf(l leg) NIC {
 	n := l.network
-	card := NIC{Name: l.nic.Name, MAC: l.nic.MAC.String(), Interface: l.nic.Interface, Default: l.nic.Default}
+	card := NIC{Name: l.nic.Name, MAC: l.nic.MAC.String(), Interface: l.nic.Interface, Default: l.nic.Default, Down: !l.nic.Up(),
+		Linux: n.Physical.Spec.VSwitch == linuxBridge}
 	services := n.Offering.Spec.Services
 	if services.Dhcp != nil {
 		card.DHCP = true
 		if n.MTU > 1500 {
 			card.MTU = n.MTU
 		}
+		card.Addresses = secondary(l.nic)
+		if n.IP6 != nil {
+			card.IP6 = n.IP6.Mode
+		}
 		return card
 	}
-	card.Addresses = []netip.Prefix{netip.PrefixFrom(l.nic.IP, n.CIDR.Bits())}
 	card.MTU = n.MTU
+	if n.IP6 != nil {
+		card.IP6 = n.IP6.Mode
+	}
+	if l.nic.Subnet == nil {
+		return card
+	}
+	card.Addresses = append([]netip.Prefix{netip.PrefixFrom(l.nic.IP, l.nic.Subnet.CIDR.Bits())}, secondary(l.nic)...)
 	if l.nic.Default {
-		if services.SourceNat != nil || services.Gateway != nil {
-			card.Gateway = n.Gateway
+		if services.SourceNat != nil || services.Gateway != nil || n.Type() == model.GuestShared {
+			card.Gateway = l.nic.Subnet.Gateway
 		}
 		card.Domain = n.Domain
 		card.DNS = n.Spec.GuestDNS
-		if len(card.DNS) == 0 && services.Dns != nil && n.Router != nil {
-			card.DNS = []netip.Addr{n.Router.GuestIP}
+		if len(card.DNS) == 0 && services.Dns != nil && l.nic.Subnet.RouterIP.IsValid() {
+			card.DNS = []netip.Addr{l.nic.Subnet.RouterIP}
 		}
 	}
 	return card

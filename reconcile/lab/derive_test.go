@@ -108,7 +108,12 @@ func (none) Number(owner, field string) string { return "" }
 
 func derive(t *testing.T, last Spec) Spec {
 	t.Helper()
-	tree, diags := schema.Parse(fstest.MapFS{"cloud.yaml": {Data: []byte(cloud)}}, nil)
+	return deriveFrom(t, cloud, last)
+}
+
+func deriveFrom(t *testing.T, text string, last Spec) Spec {
+	t.Helper()
+	tree, diags := schema.Parse(fstest.MapFS{"cloud.yaml": {Data: []byte(text)}}, nil)
 	if diags.HasErrors() {
 		t.Fatal(diags)
 	}

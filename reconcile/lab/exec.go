@@ -18,6 +18,7 @@ const (
 	supervisorVerb = "lab-supervisor"
 	nodeVerb       = "lab-node"
 	enterVerb      = "lab-enter"
+	guestVerb      = "lab-guest"
 )
 
 // NameVar is the environment variable that holds the lab's name in everything that runs in a node.
@@ -36,6 +37,8 @@ func Main(args []string) (code int, ours bool) {
 		return NodeInit(args[1:]), true
 	case enterVerb:
 		return enter(args[1:]), true
+	case guestVerb:
+		return callGuest(args[1:]), true
 	}
 	return 0, false
 }
@@ -51,7 +54,8 @@ func NodeInit(args []string) int {
 
 // Command returns the command line that runs argv in a node of the lab: ACCOUNT/VM, host/NAME,
 // internet, or router/ACCOUNT/NETWORK-OR-VPC, of which host picks one of several. Started by any means it takes the
-// caller's standard streams and terminal and ends with argv's exit status.
+// caller's standard streams and terminal and ends with argv's exit status. A guest that is a real machine runs one command at
+// a time, without standard input or terminal, and with its standard error in the standard output.
 func (c *Client) Command(ctx context.Context, name, host string, argv []string) ([]string, error) {
 	var at Place
 	if err := c.call(ctx, "Find", Find{Name: name, Host: host}, &at); err != nil {
@@ -74,6 +78,9 @@ func (c *Client) Command(ctx context.Context, name, host string, argv []string) 
 	line = append(line, node.Dir+"/bin/weft", enterVerb, c.Name, wd)
 	if at.Netns != "" {
 		line = append(line, "ip", "netns", "exec", at.Netns)
+	}
+	if at.Guest != "" {
+		line = append(line, "weft", guestVerb, at.Guest)
 	}
 	return append(line, argv...), nil
 }

@@ -27,14 +27,18 @@ func worldNames(world []netip.Addr) map[string][]netip.Addr {
 	return map[string][]netip.Addr{"internet": at, "example.com": at, "www.example.com": at, "example.org": at}
 }
 
+// firstPort is the number of the first port that the lab plugs as vnetN. Those below are libvirt's, which takes the first free
+// one on its own host; ours come along when their guest moves.
+const firstPort = 1000
+
 func (s *supervisor) vmMember(v VM) *member {
 	m := s.newMember(v.Name, KindVM)
 	m.vm, m.declared = &v, v.Host
 	for _, n := range v.NICs {
 		m.ports[n.Name] = n.Interface
-		if n.Interface == "" {
+		if n.Interface == "" && v.Runtime != Qemu {
 			s.mu.Lock()
-			m.ports[n.Name] = fmt.Sprintf("vnet%d", s.vnets)
+			m.ports[n.Name] = fmt.Sprintf("vnet%d", firstPort+s.vnets)
 			s.vnets++
 			s.mu.Unlock()
 		}
@@ -46,6 +50,9 @@ func nicLink(i int) string { return fmt.Sprintf("eth%d", i) }
 
 // furnishVM boots a guest and gives it its cards, plugged into its host.
 func (s *supervisor) furnishVM(m *member) error {
+	if m.real() {
+		return s.furnishReal(m)
+	}
 	if err := m.call("Boot", m.config(m.vm.hostname())); err != nil {
 		return err
 	}
@@ -58,7 +65,7 @@ func (s *supervisor) furnishVM(m *member) error {
 	}
 	for i, n := range m.vm.NICs {
 		port := m.ports[n.Name]
-		pair := link.Pair{NS: m.netns(), Name: nicLink(i), MAC: n.MAC, PeerNS: host.netns(), PeerName: port, MTU: n.mtu()}
+		pair := link.Pair{NS: m.netns(), Name: nicLink(i), MAC: n.MAC, PeerNS: host.netns(), PeerName: port, PeerMAC: n.tap(), MTU: n.mtu()}
 		if err := link.AddPair(pair); err != nil {
 			return fmt.Errorf("%s, nic %s: %w", m.name, n.Name, err)
 		}
@@ -66,7 +73,7 @@ func (s *supervisor) furnishVM(m *member) error {
 			return err
 		}
 		err := m.call("Connect", node.NIC{Link: nicLink(i), Hostname: m.vm.hostname(), DHCP: n.DHCP, Addresses: n.Addresses,
-			Gateway: n.Gateway, DNS: n.DNS, Domain: n.Domain, MTU: n.MTU, Metric: m.vm.metric(i)})
+			Gateway: n.Gateway, DNS: n.DNS, Domain: n.Domain, MTU: n.MTU, Metric: m.vm.metric(i), IP6: n.IP6})
 		if err != nil {
 			return err
 		}
@@ -76,7 +83,7 @@ func (s *supervisor) furnishVM(m *member) error {
 
 // plug has a host plug a guest's port as libvirt does, unless weft shall do it.
 func plug(host *member, v *VM, n NIC, port string) error {
-	if n.Interface != "" {
+	if !n.byLab() {
 		return nil
 	}
 	return host.call("Plug", node.Port{Name: port, ExternalIDs: map[string]string{
@@ -90,12 +97,12 @@ func plug(host *member, v *VM, n NIC, port string) error {
 // unplug takes a guest's ports from a host that runs.
 func (s *supervisor) unplug(m *member) error {
 	host, err := s.member("host/" + m.vm.Host)
-	if err != nil || !host.alive() {
+	if err != nil || !host.alive() || m.real() {
 		return err
 	}
 	var errs []error
 	for _, n := range m.vm.NICs {
-		if n.Interface == "" {
+		if n.byLab() {
 			errs = append(errs, host.call("Unplug", m.ports[n.Name]))
 		}
 	}
@@ -141,11 +148,20 @@ func (s *supervisor) move(m *member, to string) error {
 		s.rehost(m, to)
 		return s.startVM(m)
 	}
+	if m.real() {
+		return s.migrate(m, to)
+	}
 	source, err := s.member("host/" + m.vm.Host)
 	if err != nil {
 		return err
 	}
-	if err := s.unplug(m); err != nil {
+	// The hypervisor that a guest comes to has its ports ready before the guest leaves the other.
+	for _, n := range m.vm.NICs {
+		if err := plug(target, m.vm, n, m.ports[n.Name]); err != nil {
+			return err
+		}
+	}
+	if err := target.call("Plugged", node.Void{}); err != nil {
 		return err
 	}
 	for _, n := range m.vm.NICs {
@@ -153,16 +169,14 @@ func (s *supervisor) move(m *member, to string) error {
 			return fmt.Errorf("%s, nic %s: %w", m.name, n.Name, err)
 		}
 	}
-	s.rehost(m, to)
-	for i, n := range m.vm.NICs {
-		if err := plug(target, m.vm, n, m.ports[n.Name]); err != nil {
-			return err
-		}
+	for i := range m.vm.NICs {
 		if err := m.call("Announce", nicLink(i)); err != nil {
 			return err
 		}
 	}
-	return nil
+	err = s.unplug(m)
+	s.rehost(m, to)
+	return err
 }
 
 // rehost records where a guest is.

@@ -38,6 +38,7 @@ type member struct {
 	reason  string
 	since   time.Time
 	process *proc.Process
+	power   bool // of a real guest, which is a process of its host
 	client  *rpc.Client
 	gone    chan struct{} // closed when the present life is over and recorded
 	status  node.Status
@@ -76,7 +77,7 @@ func (m *member) netns() string {
 func (m *member) alive() bool {
 	m.s.mu.Lock()
 	defer m.s.mu.Unlock()
-	return m.process != nil
+	return m.process != nil || m.power
 }
 
 func (m *member) set(state State, reason string) {
@@ -111,6 +112,10 @@ func (s *supervisor) spawn(m *member) error {
 		if err := os.RemoveAll(m.dir); err != nil { // only a host has a disk
 			return err
 		}
+	}
+	if m.real() {
+		m.switchOn()
+		return nil
 	}
 	if err := os.MkdirAll(m.dir, 0o755); err != nil {
 		return err
@@ -162,6 +167,7 @@ func (m *member) follow(client *rpc.Client) {
 			m.status = status
 		}
 		m.s.mu.Unlock()
+		m.noteGuests(status)
 		m.s.changed()
 	}
 }
@@ -195,6 +201,10 @@ func (m *member) bury(process *proc.Process, client *rpc.Client, gone chan struc
 
 // cut kills the node, if it runs, and returns when it is gone.
 func (m *member) cut(reason string) {
+	if m.real() {
+		m.switchOff(reason)
+		return
+	}
 	m.s.mu.Lock()
 	process, gone := m.process, m.gone
 	if process != nil {
@@ -245,7 +255,7 @@ func (s *supervisor) furnish(m *member) error {
 
 // config is what is common to the configurations of all nodes.
 func (m *member) config(hostname string) node.Config {
-	return node.Config{Name: m.name, Hostname: hostname, State: m.dir, Binary: binary(m.s.dir), DHCP: m.s.client}
+	return node.Config{Name: m.name, Hostname: hostname, State: m.dir, Binary: binary(m.s.dir), DHCP: m.s.client, DHCP6: node.Client6()}
 }
 
 func (s *supervisor) hostMember(h Host) *member {
@@ -269,7 +279,7 @@ func (s *supervisor) furnishHost(m *member) error {
 		if b.Manage != Use && b.Manage != Takeover {
 			continue
 		}
-		made := node.Bridge{Name: b.Name, Takeover: b.Manage == Takeover, Uplinks: b.Uplinks, MTU: s.mtu(b.Wire), Address: b.Address, Gateway: b.Gateway}
+		made := node.Bridge{Name: b.Name, Takeover: b.Manage == Takeover, Linux: b.Linux, Uplinks: b.Uplinks, MTU: s.mtu(b.Wire), Address: b.Address, Gateway: b.Gateway}
 		for _, r := range b.Routes {
 			made.Routes = append(made.Routes, node.Route(r))
 		}
@@ -314,5 +324,16 @@ func (s *supervisor) furnishInternet(m *member) error {
 	}
 	c := m.config("internet")
 	c.Internet = boot
-	return m.call("Boot", c)
+	if err := m.call("Boot", c); err != nil || len(s.spec.Routes) == 0 {
+		return err
+	}
+	return m.call("Routes", routes(s.spec.Routes))
+}
+
+func routes(list []Route) []node.Route {
+	var out []node.Route
+	for _, r := range list {
+		out = append(out, node.Route(r))
+	}
+	return out
 }

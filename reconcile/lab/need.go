@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
+	"weft.dev/reconcile/lab/initrd"
 	"weft.dev/reconcile/lab/node"
 )
 
@@ -42,6 +44,39 @@ func Missing() error {
 		return fmt.Errorf("a lab cannot run here:\n%w", err)
 	}
 	return nil
+}
+
+// Missing says what this machine lacks for the guests of the Spec that run as real machines, or nil.
+func (s Spec) Missing() error { return s.missing(node.Look) }
+
+func (s Spec) missing(look func(program string) (string, error)) error {
+	if slices.ContainsFunc(s.VMs, func(v VM) bool {
+		return slices.ContainsFunc(v.NICs, func(n NIC) bool { return n.IP6 == node.DHCPv6 })
+	}) {
+		if _, err := look("dhclient"); err != nil {
+			return errors.New("a guest asks for its address by DHCPv6, and dhclient is not installed (apt install isc-dhcp-client)")
+		}
+	}
+	i := slices.IndexFunc(s.VMs, func(v VM) bool { return v.Runtime == Qemu })
+	if i < 0 {
+		return nil
+	}
+	const packages = "apt install --no-install-recommends qemu-system-x86 libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients"
+	var errs []error
+	lacks := func(what string) {
+		errs = append(errs, fmt.Errorf("VM %s wants the qemu runtime; %s", s.VMs[i].Name, what))
+	}
+	for _, program := range []string{"qemu-system-x86_64", "libvirtd", "virsh"} {
+		if _, err := look(program); err != nil {
+			lacks(program + " is not installed (" + packages + ")")
+		}
+	}
+	if _, err := initrd.Find(look); err != nil {
+		for line := range strings.Lines(err.Error()) {
+			lacks(strings.TrimSpace(line))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // tunUsable says why the userspace switch could not make taps. It would not say so itself: its bridges just stay dead.

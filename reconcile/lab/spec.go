@@ -3,7 +3,9 @@ package lab
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
+	"weft.dev/reconcile/lab/libvirt"
 	"weft.dev/reconcile/lab/node"
 )
 
@@ -19,6 +21,7 @@ type Spec struct {
 	VMs     []VM         `json:"vms,omitempty"`
 	World   []netip.Addr `json:"world,omitempty"`   // addresses of the internet beside gateways; those in a range are left out
 	DNS     []netip.Addr `json:"dns,omitempty"`     // those of the world that answer DNS
+	Routes  []Route      `json:"routes,omitempty"`  // of the internet, towards networks behind routers: an operator's task elsewhere
 	Secrets string       `json:"secrets,omitempty"` // directory shown read-only at /etc/weft of every host
 }
 
@@ -60,12 +63,13 @@ type Bridge struct {
 	Wire    string       `json:"wire"`
 	Manage  Manage       `json:"manage,omitempty"` // default Create
 	Uplinks []string     `json:"uplinks,omitempty"`
+	Linux   bool         `json:"linux,omitempty"` // of the kernel's; else of Open vSwitch's
 	Address netip.Prefix `json:"address,omitzero"`
 	Gateway netip.Addr   `json:"gateway,omitzero"`
 	Routes  []Route      `json:"routes,omitempty"`
 }
 
-// Route is a static route of a host.
+// Route is a static route of a host, or of the internet.
 type Route struct {
 	To  netip.Prefix `json:"to"`
 	Via netip.Addr   `json:"via"`
@@ -85,7 +89,11 @@ type VM struct {
 	Host     string `json:"host"`
 	Hostname string `json:"hostname,omitempty"` // default: the last part of Name
 	NICs     []NIC  `json:"nics"`               // eth0, eth1, ... in the guest
+	Runtime  string `json:"runtime,omitempty"`  // default: a namespace
 }
+
+// Qemu is the runtime of a guest that is a real machine: QEMU in software emulation under its host's libvirt.
+const Qemu = "qemu"
 
 // NIC is a network card of a guest.
 type NIC struct {
@@ -93,12 +101,30 @@ type NIC struct {
 	MAC       string         `json:"mac"`
 	Default   bool           `json:"default,omitempty"`   // its routes and resolvers come first; else the first NIC's do
 	Interface string         `json:"interface,omitempty"` // name on the host, where weft plugs it; empty: plugged as libvirt does
+	Down      bool           `json:"down,omitempty"`      // its port carries nothing: it gets no lease
 	DHCP      bool           `json:"dhcp,omitempty"`
 	Addresses []netip.Prefix `json:"addresses,omitempty"` // static; beside DHCP: secondary ones
 	Gateway   netip.Addr     `json:"gateway,omitzero"`    // static
 	DNS       []netip.Addr   `json:"dns,omitempty"`       // static
 	Domain    string         `json:"domain,omitempty"`    // static
 	MTU       int            `json:"mtu,omitempty"`       // static, or more than 1500: what DHCP may set; 0: 1500
+	IP6       string         `json:"ip6,omitempty"`       // SLAAC or DHCPv6: how it gets its IPv6 address
+	// Linux: weft finds the port by its MAC and plugs it, into a bridge of the kernel's; else the lab plugs it as libvirt does.
+	Linux bool `json:"linux,omitempty"`
+	// Element is how libvirt plugs the NIC of a guest with runtime Qemu.
+	Element *libvirt.Interface `json:"element,omitempty"`
+}
+
+// byLab reports whether the lab plugs the NIC of a guest that is a namespace.
+func (n NIC) byLab() bool { return n.Interface == "" && !n.Linux }
+
+// tap is the MAC of the host's end of a NIC on a bridge of the kernel's: as hypervisors have it, the guest's with fe in
+// front. Elsewhere it is the kernel's choice.
+func (n NIC) tap() string {
+	if !n.Linux || len(n.MAC) < 2 {
+		return ""
+	}
+	return "fe" + strings.ToLower(n.MAC[2:])
 }
 
 // mtu is the size that the cable of a NIC carries.

@@ -42,7 +42,7 @@ func Start(ctx context.Context, o Options) (*Client, error) {
 	if err := o.Spec.Check(); err != nil {
 		return nil, fmt.Errorf("lab %s: %w", o.Name, err)
 	}
-	if err := Missing(); err != nil {
+	if err := errors.Join(Missing(), o.Spec.Missing()); err != nil {
 		return nil, err
 	}
 	dir, err := stateDir(o.Name)

@@ -15,7 +15,7 @@ import (
 // host changed moves, one whose cards changed starts anew. A guest that was moved by hand stays where it is. Bridges of a
 // running host change in their uplinks only; the rest waits for its next start.
 func (s *supervisor) update(next Spec) error {
-	if err := next.Check(); err != nil {
+	if err := errors.Join(next.Check(), next.Missing()); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -73,12 +73,16 @@ func (s *supervisor) trimWires(next []Wire) error {
 
 func (s *supervisor) updateInternet(last, next Spec) error {
 	before := []any{last.Ranges, last.World, last.DNS}
-	if reflect.DeepEqual(before, []any{next.Ranges, next.World, next.DNS}) {
+	same := reflect.DeepEqual(before, []any{next.Ranges, next.World, next.DNS})
+	if same && slices.Equal(last.Routes, next.Routes) {
 		return nil
 	}
 	m, err := s.member("internet")
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case same && m.alive():
+		return m.call("Routes", routes(next.Routes))
 	}
 	return s.restart(m)
 }

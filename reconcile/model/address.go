@@ -4,17 +4,11 @@ import (
 	"weft.dev/schema"
 )
 
-// address derives CIDR, gateway, domain and resolvers.
+// address derives subnets, domain and resolvers.
 func (r *resolver) address() {
 	n, z := r.n, r.n.Zone
-	n.CIDR, n.Gateway = r.spec.CIDR, r.spec.Gateway
-	if !n.CIDR.IsValid() {
-		n.CIDR = z.Spec.GuestCIDR
-	}
-	n.CIDR = n.CIDR.Masked()
-	if !n.Gateway.IsValid() {
-		n.Gateway = n.CIDR.Addr().Next()
-	}
+	r.fields()
+	r.subnets()
 	n.DNS = r.spec.DNS
 	if len(n.DNS) == 0 {
 		n.DNS = z.Spec.DNS
@@ -26,8 +20,7 @@ func (r *resolver) address() {
 	if n.Domain == "" {
 		n.Domain = r.doc.Meta.Account + ".cloud.internal"
 	}
-	r.pool = guestPool(n.ID, n.CIDR, n.Gateway, r.spec.Reserved)
-	if !r.spec.CIDR.IsValid() {
+	if n.Type() == GuestIsolated && !r.spec.CIDR.IsValid() {
 		r.insideGuestCIDR()
 	}
 }
@@ -38,6 +31,9 @@ func (r *resolver) insideGuestCIDR() {
 	for i, p := range r.spec.Reserved {
 		if !c.Contains(p.Addr()) || p.Bits() < c.Bits() {
 			r.outside(d1(r.doc, "spec.reserved", i), "the reserved "+p.String(), p.String())
+		} else if p == c {
+			r.diags.Errorf(d1(r.doc, "spec.reserved", i), "outside-cidr", "%s is the whole network, nothing is left to allocate", p).
+				Offending(p.String()).See(r.n.Zone.Doc.At("spec.guestCIDR"), "the zone's guestCIDR")
 		}
 	}
 	for i, e := range r.spec.Egress {
@@ -50,6 +46,10 @@ func (r *resolver) insideGuestCIDR() {
 	for i, x := range r.spec.Routes {
 		if !c.Contains(x.Via) {
 			r.outside(d2(r.doc, "spec.routes", i, "via"), "the next hop "+x.Via.String(), x.Via.String())
+		}
+		if c.Overlaps(x.CIDR) && x.CIDR.Bits() >= c.Bits() {
+			r.diags.Errorf(d2(r.doc, "spec.routes", i, "cidr"), "route-inside", "%s is in the network itself, which has %s from zone %s", x.CIDR, c, r.n.Zone.Name).
+				Offending(x.CIDR.String()).See(r.n.Zone.Doc.At("spec.guestCIDR"), "the zone's guestCIDR")
 		}
 	}
 }
@@ -79,14 +79,20 @@ func (r *resolver) mtu() {
 	if n.Scheme == "" {
 		return
 	}
-	room := n.Physical.Spec.MTU - Overhead(n.Scheme)
+	scheme := n.Scheme
+	for _, s := range n.Segments {
+		if Overhead(s.Scheme) > Overhead(scheme) {
+			scheme = s.Scheme
+		}
+	}
+	room := n.Physical.Spec.MTU - Overhead(scheme)
 	n.MTU = min(1500, room)
 	switch {
 	case room < minMTU:
-		r.diags.Errorf(nameOf(r.doc), "mtu-too-small", "the wire of physical network %s carries %d bytes, which leaves %d inside %s", n.Physical.Name, n.Physical.Spec.MTU, room, n.Scheme).
+		r.diags.Errorf(nameOf(r.doc), "mtu-too-small", "the wire of physical network %s carries %d bytes, which leaves %d inside %s", n.Physical.Name, n.Physical.Spec.MTU, room, scheme).
 			See(n.Physical.Doc.At("spec.mtu"), "the wire's MTU").Hintf("at least %d are needed", minMTU)
 	case r.spec.MTU > room:
-		r.diags.Errorf(r.doc.At("spec.mtu"), "mtu-too-large", "mtu %d does not fit: the wire of physical network %s carries %d bytes, and %s takes %d", r.spec.MTU, n.Physical.Name, n.Physical.Spec.MTU, n.Scheme, Overhead(n.Scheme)).
+		r.diags.Errorf(r.doc.At("spec.mtu"), "mtu-too-large", "mtu %d does not fit: the wire of physical network %s carries %d bytes, and %s takes %d", r.spec.MTU, n.Physical.Name, n.Physical.Spec.MTU, scheme, Overhead(scheme)).
 			Offending(number(uint32(r.spec.MTU))).See(n.Physical.Doc.At("spec.mtu"), "the wire's MTU").Hintf("at most %d", room)
 	case r.spec.MTU != 0:
 		n.MTU = r.spec.MTU

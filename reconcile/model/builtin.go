@@ -8,6 +8,10 @@ import "weft.dev/schema"
 const (
 	OfferingSourceNat = "DefaultIsolatedNetworkOfferingWithSourceNatService"
 	OfferingIsolated  = "DefaultIsolatedNetworkOffering"
+	OfferingShared    = "DefaultSharedNetworkOffering"
+	OfferingSharedSG  = "DefaultSharedNetworkOfferingWithSGService"
+	OfferingL2        = "DefaultL2NetworkOffering"
+	OfferingL2VLAN    = "DefaultL2NetworkOfferingVlan"
 )
 
 // builtins are shared by all sites, so that their pointers never change.
@@ -25,14 +29,29 @@ var builtins = func() map[string]*Offering {
 		SourceNat: &schema.SourceNatService{Provider: providerRouter, SourceNatType: "perAccount"},
 	}
 	plain.Services = schema.Services{Dhcp: by(), Dns: by()}
-	plain.SpecifyVLAN = true
+	plain.SpecifyVLAN, plain.SpecifyIPRanges = true, true
+	shared, l2 := common, common
+	shared.GuestType, shared.SpecifyVLAN, shared.SpecifyIPRanges = GuestShared, true, true
+	shared.Services = schema.Services{Dhcp: by(), Dns: by()}
+	sharedSG := shared
+	sharedSG.Services.SecurityGroup = &schema.Service{Provider: providerGroups}
+	l2.GuestType = GuestL2
+	l2VLAN := l2
+	l2VLAN.SpecifyVLAN = true
 	return map[string]*Offering{
 		OfferingSourceNat: {Name: OfferingSourceNat, Spec: &nat},
 		OfferingIsolated:  {Name: OfferingIsolated, Spec: &plain},
+		OfferingShared:    {Name: OfferingShared, Spec: &shared},
+		OfferingSharedSG:  {Name: OfferingSharedSG, Spec: &sharedSG},
+		OfferingL2:        {Name: OfferingL2, Spec: &l2},
+		OfferingL2VLAN:    {Name: OfferingL2VLAN, Spec: &l2VLAN},
 	}
 }()
 
-const providerRouter = "VirtualRouter"
+const (
+	providerRouter = "VirtualRouter"
+	providerGroups = "SecurityGroupProvider"
+)
 
 // A service is one entry of an offering's services.
 type service struct {

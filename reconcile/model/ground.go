@@ -11,7 +11,7 @@ func (r *resolver) ground() bool {
 	ok := r.account()
 	ok = r.offering() && ok
 	ok = r.zone() && ok
-	if !ok || r.n.Offering == nil || !r.allowed() {
+	if !ok || r.n.Offering == nil || !r.allowed() || !r.zoneRules() {
 		return false
 	}
 	return r.physical()
@@ -72,7 +72,7 @@ func (r *resolver) zone() bool {
 func (r *resolver) allowed() bool {
 	o := r.n.Offering
 	known := len(r.diags)
-	if o.Spec.State == "Disabled" && r.numbers.Number(r.owner, FieldVNet) == "" {
+	if o.Spec.State == "Disabled" && !r.numbered() {
 		r.offeringDiag("offering-disabled", "offering %s is Disabled: no new network can use it", o.Name)
 	}
 	if len(o.Spec.Zones) > 0 && !slices.Contains(o.Spec.Zones, r.n.Zone.Name) {
@@ -82,6 +82,12 @@ func (r *resolver) allowed() bool {
 		r.offeringDiag("offering-account", "offering %s is for account %s, not for %s", o.Name, list(o.Spec.Accounts), r.doc.Meta.Account)
 	}
 	return known == len(r.diags)
+}
+
+// numbered reports whether the network has the number of a broadcast domain: it
+// is not new.
+func (r *resolver) numbered() bool {
+	return r.numbers.Number(r.owner, FieldVNet) != "" || r.numbers.Number(r.owner, FieldSharedVNet) != ""
 }
 
 func (r *resolver) offeringDiag(code, format string, args ...any) {

@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"weft.dev/schema"
@@ -17,6 +18,7 @@ type Index struct {
 	// unread are documents that could not be read: references to them are not
 	// wrong.
 	unread map[schema.ID]bool
+	groups *groups
 }
 
 // SetUnread tells which tenant documents could not be read.
@@ -24,6 +26,9 @@ func (x *Index) SetUnread(docs []*schema.Document) {
 	x.unread = make(map[schema.ID]bool, len(docs))
 	for _, d := range docs {
 		x.unread[d.ID()] = true
+		if d.Kind == schema.KindSecurityGroup || !slices.Contains(schema.Kinds(), d.Kind) {
+			x.needGroups()
+		}
 	}
 }
 
@@ -54,8 +59,15 @@ func (x *Index) change(d *schema.Document, add bool) []schema.ID {
 		}
 		x.put(d.ID(), m)
 		return []schema.ID{d.ID()}
+	case *schema.SecurityGroup:
+		x.needGroups()
+		x.groups.group(d, add)
+		return []schema.ID{d.ID()}
 	case *schema.VirtualMachine:
 		ids := NetworksOf(d)
+		if x.groups != nil {
+			x.groups.vm(d, add)
+		}
 		for _, id := range ids {
 			m := x.at(id)
 			m.vms = edit(m.vms, d, add)
@@ -213,23 +225,38 @@ func compareID(a, b schema.ID) int {
 	return cmp.Compare(a.Name, b.Name)
 }
 
-// Dangling reports that d refers to network id, which no document declares, and
-// what is wrong with d besides. It returns false where the network's document is
-// there but could not be read, which is no mistake of d.
-func Dangling(site *Site, x *Index, d *schema.Document, id schema.ID, ds *schema.Diags) bool {
+// Refer reports the documents that refer to network id, which none declares, and
+// what is wrong with them besides. It returns them; none where the network's
+// document is there but could not be read, which is no mistake of theirs.
+func Refer(site *Site, x *Index, id schema.ID, ds *schema.Diags) []*schema.Document {
 	if x.unread[id] {
-		return false
+		return nil
 	}
-	path := "spec.network"
-	if spec, ok := d.Spec.(*schema.VirtualMachine); ok {
-		CheckVM(site, d, ds)
-		for i := range spec.NICs {
-			if refID(d, spec.NICs[i].Network) == id {
-				path = path1("spec.nics", i) + ".network"
-				break
+	hint := x.meant(id)
+	vms, ips := x.Members(id)
+	docs := slices.Concat(vms, ips)
+	for _, d := range docs {
+		path := "spec.network"
+		if spec, ok := d.Spec.(*schema.VirtualMachine); ok {
+			CheckVM(site, d, ds)
+			for i := range spec.NICs {
+				if refID(d, spec.NICs[i].Network) == id {
+					path = path1("spec.nics", i) + ".network"
+					break
+				}
 			}
 		}
+		name := id.Name
+		if id.Account != d.Meta.Account {
+			name = id.Account + "/" + id.Name
+		}
+		ds.Errorf(d.At(path), "unknown-network", "there is no network %q in account %s", id.Name, id.Account).Offending(name).Hintf("%s", hint)
 	}
+	return docs
+}
+
+// meant is the hint for who names a network that is not there.
+func (x *Index) meant(id schema.ID) string {
 	var known []string
 	for other, m := range x.members {
 		if m.doc != nil && other.Account == id.Account {
@@ -237,17 +264,13 @@ func Dangling(site *Site, x *Index, d *schema.Document, id schema.ID, ds *schema
 		}
 	}
 	slices.Sort(known)
-	name := id.Name
-	if id.Account != d.Meta.Account {
-		name = id.Account + "/" + id.Name
+	switch best := nearest(id.Name, known); {
+	case best != "":
+		return fmt.Sprintf("did you mean %q?", best)
+	case len(known) == 0:
+		return "the account has no network"
+	case len(known) <= 8:
+		return "the account has " + list(known)
 	}
-	out := ds.Errorf(d.At(path), "unknown-network", "there is no network %q in account %s", id.Name, id.Account).Offending(name)
-	if best := nearest(id.Name, known); best != "" {
-		out.Hintf("did you mean %q?", best)
-	} else if len(known) > 0 && len(known) <= 8 {
-		out.Hintf("the account has %s", list(known))
-	} else if len(known) == 0 {
-		out.Hintf("the account has no network")
-	}
-	return true
+	return ""
 }

@@ -100,8 +100,19 @@ func (r *resolver) nic(d *schema.Document, spec *schema.VirtualMachine, i int) {
 			Offending(s.Network.String()).See(nameOf(r.doc), "the network")
 		return
 	}
-	r.nicHosts(n, spec)
-	r.nicNumbers(n, owner, i)
+	pod := ""
+	if r.n.Zone.Basic() {
+		var ok bool
+		if pod, ok = r.pod(n, spec); !ok {
+			return
+		}
+	} else if spec.Pod != "" {
+		r.diags.Errorf(d.At("spec.pod"), "pod-in-advanced-zone", "VM %s states a pod, and zone %s is not Basic", d.Meta.Name, r.n.Zone.Name).
+			Offending(spec.Pod).See(nameOf(r.n.Zone.Doc), "the zone").Hintf("leave pod out")
+	}
+	r.nicHosts(n, spec, pod)
+	r.outsiders(n)
+	r.nicNumbers(n, owner, i, pod)
 	if n.Running {
 		r.usedN++
 	}
@@ -117,16 +128,8 @@ func isDefault(spec *schema.VirtualMachine, i int) bool {
 	return i == 0
 }
 
-// nicAccess holds that a network is its account's own: sharing comes later.
-func (r *resolver) nicAccess(n *NIC, i int) {
-	if n.VM.Meta.Account != r.n.ID.Account {
-		r.diags.Errorf(d2(n.VM, "spec.nics", i, "network"), "not-shared", "network %s of account %s is not shared with account %s", r.n.ID.Name, r.n.ID.Account, n.VM.Meta.Account).
-			Offending(n.Spec.Network.String()).See(nameOf(r.doc), "the network").Hintf("a VM uses networks of its own account")
-	}
-}
-
 // nicHosts decides where the NIC may appear.
-func (r *resolver) nicHosts(n *NIC, spec *schema.VirtualMachine) {
+func (r *resolver) nicHosts(n *NIC, spec *schema.VirtualMachine, pod string) {
 	label := r.n.Physical.Guest
 	n.Host = spec.Host
 	switch {
@@ -137,7 +140,7 @@ func (r *resolver) nicHosts(n *NIC, spec *schema.VirtualMachine) {
 		slices.Sort(n.Hosts)
 		n.Hosts = slices.Compact(n.Hosts)
 	default:
-		n.Hosts = r.n.Zone.anywhere(label)
+		n.Hosts = r.n.Zone.anywhere(label, pod)
 		if len(n.Hosts) == 0 && n.Running && r.n.Zone.Invalid == "" {
 			r.diags.Errorf(n.VM.At("spec"), "no-host", "no host of zone %s offers the label %s of physical network %s", r.n.Zone.Name, label, r.n.Physical.Name).
 				See(r.n.Physical.Doc.At("spec.traffic"), "the label").Hintf("add bridge %s to a host that is not Disabled", label)
@@ -180,22 +183,19 @@ func (r *resolver) nicHost(n *NIC, spec *schema.VirtualMachine, name, label stri
 }
 
 // nicNumbers checks what the NIC states and asks for the rest.
-func (r *resolver) nicNumbers(n *NIC, owner string, i int) {
+func (r *resolver) nicNumbers(n *NIC, owner string, i int, pod string) {
 	s := n.Spec
 	before := r.nicFormerly(n)
-	ip := Demand{Owner: owner, Field: FieldIP, Pool: r.pool, Pos: n.Pos, Formerly: before}
-	if s.IP.IsValid() {
-		if !r.stated(n, s.IP, i) {
-			return
-		}
-		ip.Fixed = s.IP.String()
-	}
-	if v := r.demand(ip); v != "" && ip.Fixed == "" {
-		n.IP = addrOf(v)
+	if !r.nicAddress(n, Demand{Owner: owner, Field: FieldIP, Pos: n.Pos, Formerly: before}, i, pod) {
+		return
 	}
 	mac := Demand{Owner: owner, Field: FieldMAC, Pool: macs, Pos: n.Pos, Fixed: s.MAC.String(), Formerly: before}
 	if v := r.demand(mac); v != "" && mac.Fixed == "" {
 		n.MAC, _ = parseMAC(v)
+	}
+	r.secondary(n, owner, before, i, pod)
+	if r.n.IP6 != nil || s.IP6.IsValid() {
+		r.nicIP6(n, Demand{Owner: owner, Field: FieldIP6, Pos: n.Pos, Formerly: before}, i)
 	}
 }
 
@@ -214,27 +214,59 @@ func (r *resolver) nicFormerly(n *NIC) string {
 	return "nic/" + n.VM.Meta.Account + "/" + vm + "/" + name
 }
 
-// stated reports whether a NIC may have the address that its document states.
-func (r *resolver) stated(n *NIC, ip netip.Addr, i int) bool {
-	c := r.n.CIDR
-	var why string
+// nicAddress checks the address that the NIC states, or asks for one.
+func (r *resolver) nicAddress(n *NIC, d Demand, i int, pod string) bool {
+	pool, stated := r.poolOf(pod), n.Spec.IP
 	switch {
-	case !c.Contains(ip):
-		why = "is outside " + c.String() + " of network " + r.n.ID.Name
-	case ip == c.Addr():
-		why = "is the address of the network " + c.String() + " itself"
-	case ip == lastAddr(c):
-		why = "is the broadcast address of " + c.String()
-	case ip == r.n.Gateway:
-		why = "is the gateway of network " + r.n.ID.Name
+	case r.n.Type() == GuestL2 && stated.IsValid():
+		r.diags.Errorf(d2(n.VM, "spec.nics", i, "ip"), "no-addresses", "network %s is L2, which has no addresses", r.n.ID.Name).
+			Offending(stated.String()).See(r.doc.At("spec.offering"), "its offering").Hintf("leave ip out")
+		return false
+	case pool == nil:
+		return r.n.Type() == GuestL2
+	case stated.IsValid():
+		if !r.stated(stated, d2(n.VM, "spec.nics", i, "ip"), pod) {
+			return false
+		}
+		d.Fixed = stated.String()
+	}
+	d.Pool = pool
+	if v := r.demand(d); v != "" && d.Fixed == "" {
+		n.IP = addrOf(v)
+	}
+	if len(r.n.Subnets) == 1 {
+		n.Subnet = r.n.Subnets[0]
+	} else if n.IP.IsValid() {
+		n.Subnet = r.n.subnetOf(n.IP)
+	}
+	return true
+}
+
+// stated reports whether a NIC may have the address that its document states.
+func (r *resolver) stated(ip netip.Addr, where schema.Pos, pod string) bool {
+	s := r.n.subnetOf(ip)
+	var why string
+	code, at := "outside-cidr", "spec.cidr"
+	if r.spec.Subnets != nil {
+		at = "spec.subnets"
+	}
+	switch {
+	case s == nil && len(r.n.Subnets) == 1:
+		why = "is outside " + r.n.CIDR.String() + " of network " + r.n.ID.Name
+	case s == nil:
+		why = "is in none of the subnets of network " + r.n.ID.Name
+	case s.Pod != pod:
+		why = "is in subnet " + s.Name + " of pod " + s.Pod + ", and the VM in pod " + pod
+	case ip == s.CIDR.Addr():
+		why = "is the address of the network " + s.CIDR.String() + " itself"
+	case ip == lastAddr(s.CIDR):
+		why = "is the broadcast address of " + s.CIDR.String()
+	case ip == s.Gateway:
+		why, code = "is the gateway of network "+r.n.ID.Name, "ip-taken"
 	default:
 		return true
 	}
-	code := "outside-cidr"
-	if ip == r.n.Gateway {
-		code = "ip-taken"
-	}
-	r.diags.Errorf(d2(n.VM, "spec.nics", i, "ip"), code, "%s %s", ip, why).Offending(ip.String()).See(r.doc.At("spec.cidr"), "the network")
+	r.diags.Errorf(where, code, "%s %s", ip, why).Offending(ip.String()).See(r.doc.At(at), "the network")
 	return false
 }
 
@@ -242,17 +274,16 @@ func (r *resolver) stated(n *NIC, ip netip.Addr, i int) bool {
 func (r *resolver) sameAddress() {
 	var ips map[netip.Addr]*NIC
 	for _, n := range r.n.NICs {
-		if !n.Spec.IP.IsValid() {
-			continue
-		}
-		if o := ips[n.Spec.IP]; o != nil {
-			r.diags.Errorf(n.Pos, "ip-taken", "%s is used twice in %s: by %s and %s", n.Spec.IP, r.n.ID, o.ID, n.ID).
-				Offending(n.Spec.IP.String()).See(o.Pos, "used by %s", o.ID)
-			continue
-		}
-		if ips == nil {
-			ips = map[netip.Addr]*NIC{}
-		}
-		ips[n.Spec.IP] = n
+		n.addresses(func(ip netip.Addr) {
+			if o := ips[ip]; o != nil && o != n {
+				r.diags.Errorf(n.Pos, "ip-taken", "%s is used twice in %s: by %s and %s", ip, r.n.ID, o.ID, n.ID).
+					Offending(ip.String()).See(o.Pos, "used by %s", o.ID)
+				return
+			}
+			if ips == nil {
+				ips = map[netip.Addr]*NIC{}
+			}
+			ips[ip] = n
+		})
 	}
 }

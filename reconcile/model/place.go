@@ -11,6 +11,7 @@ type HostPool struct {
 	zone     *Zone
 	labels   []string // that a host must offer
 	tunnel   bool     // and a tunnel endpoint
+	pod      string   // that it must be in; "" any
 	eligible []*Host
 }
 
@@ -49,6 +50,9 @@ func (p *HostPool) missing(h *Host) string {
 	if p.tunnel && !h.TunnelIP.IsValid() {
 		return "has no tunnel endpoint"
 	}
+	if p.pod != "" && h.Spec.Pod != p.pod {
+		return "is not in pod " + p.pod
+	}
 	return ""
 }
 
@@ -72,15 +76,18 @@ func (p *HostPool) why() string {
 }
 
 // hostPool returns the pool for routers that need labels; networks share it.
-func (z *Zone) hostPool(labels []string, tunnel bool) *HostPool {
+func (z *Zone) hostPool(labels []string, tunnel bool, pod string) *HostPool {
 	key := "router " + strings.Join(labels, " ")
 	if tunnel {
 		key += " tunnel"
 	}
+	if pod != "" {
+		key += " in pod " + pod
+	}
 	if p, ok := z.memo.Load(key); ok {
 		return p.(*HostPool)
 	}
-	p := &HostPool{zone: z, labels: labels, tunnel: tunnel}
+	p := &HostPool{zone: z, labels: labels, tunnel: tunnel, pod: pod}
 	for _, h := range z.Hosts {
 		if h.Spec.State == "Enabled" && h.Spec.Routers.Weight > 0 && p.missing(h) == "" {
 			p.eligible = append(p.eligible, h)
@@ -103,15 +110,18 @@ func (z *Zone) several(label string) bool {
 }
 
 // anywhere lists the hosts where a VM without host may run: those that offer
-// label and are not Disabled, by name.
-func (z *Zone) anywhere(label string) []string {
+// label, are not Disabled and in pod, which may be "" for any; by name.
+func (z *Zone) anywhere(label, pod string) []string {
 	key := "guest " + label
+	if pod != "" {
+		key += " in pod " + pod
+	}
 	if l, ok := z.memo.Load(key); ok {
 		return l.([]string)
 	}
 	var out []string
 	for _, h := range z.Hosts {
-		if h.Spec.State != "Disabled" && h.Bridge(label) != nil {
+		if h.Spec.State != "Disabled" && h.Bridge(label) != nil && (pod == "" || h.Spec.Pod == pod) {
 			out = append(out, h.Name)
 		}
 	}

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/netip"
 	"slices"
@@ -62,6 +63,8 @@ type wire struct {
 	space  string
 	public map[uint32]*PublicRange // the VLANs of public ranges; 0 is untagged
 	vlans  *vnetPool               // any VLAN; only explicit ones come from it
+	// storage are the VLANs of storage ranges, without untagged.
+	storage map[uint32]storageVLAN
 }
 
 // buildWires makes what the networks of z share. Called once, before z is seen.
@@ -69,9 +72,9 @@ func (z *Zone) buildWires() {
 	z.wires = map[string]*wire{}
 	z.vnets = map[*PhysicalNetwork]*vnetPool{}
 	for _, p := range z.Physical {
-		for _, label := range []string{p.Guest, p.Public} {
+		for _, label := range []string{p.Guest, p.Public, p.Storage} {
 			if label != "" && z.wires[label] == nil {
-				z.wires[label] = &wire{space: "vlan on " + z.Name + "/" + label, public: map[uint32]*PublicRange{}}
+				z.wires[label] = &wire{space: "vlan on " + z.Name + "/" + label, public: map[uint32]*PublicRange{}, storage: map[uint32]storageVLAN{}}
 			}
 		}
 	}
@@ -81,9 +84,16 @@ func (z *Zone) buildWires() {
 			w.public[r.Spec.VLAN.ID] = r
 		}
 	}
+	z.storageVLANs()
 	for _, p := range z.Physical {
 		if p.Guest != "" {
 			z.vnets[p] = z.poolOf(p)
+			z.exclude(z.vnets[p])
+		}
+	}
+	for _, h := range z.Hosts {
+		if h.Facts.Outside != "" {
+			z.outside = append(z.outside, h)
 		}
 	}
 	for _, w := range z.wires {
@@ -93,6 +103,9 @@ func (z *Zone) buildWires() {
 
 func (w *wire) less(s spans) spans {
 	for id := range w.public {
+		s = s.without(span{uint64(id), uint64(id)})
+	}
+	for id := range w.storage {
 		s = s.without(span{uint64(id), uint64(id)})
 	}
 	return s
@@ -121,6 +134,8 @@ func (z *Zone) poolOf(p *PhysicalNetwork) *vnetPool {
 type vnetPool struct {
 	space, describe string
 	spans           spans
+	tier            uint64       // candidates that are tried first; 0: all are alike
+	taken           []dedication // of others
 }
 
 func (p *vnetPool) Space() string      { return p.space }
@@ -138,6 +153,7 @@ type addrPool struct {
 	space, describe string
 	base            netip.Addr
 	spans           spans
+	tier            uint64 // candidates that are tried first; 0: all are alike
 }
 
 // offset is the distance of ip from base, in the lower 64 bits.
@@ -178,13 +194,21 @@ func (p *addrPool) has(ip netip.Addr) bool {
 	return p.base.IsValid() && ip.BitLen() == p.base.BitLen() && p.spans.contains(offset(p.base, ip))
 }
 
-// guestPool has the addresses of a network that may be allocated: its CIDR less
-// the network's, the broadcast and the router's address and what is reserved.
-func guestPool(id schema.ID, cidr netip.Prefix, gateway netip.Addr, reserved []netip.Prefix) *addrPool {
+// guestPool has the addresses of a subnet that may be allocated: those of ranges,
+// else of all its CIDR but the network's and the broadcast address; less the
+// gateway's and what is reserved.
+func guestPool(id schema.ID, cidr netip.Prefix, gateway netip.Addr, ranges []schema.IPRange, reserved []netip.Prefix) *addrPool {
 	base := cidr.Masked().Addr()
 	p := &addrPool{space: "address in " + id.String(), describe: "address in " + id.String(), base: base}
 	p.spans = spans{{1, offset(base, lastAddr(cidr)) - 1}}
-	if gateway.IsValid() {
+	if len(ranges) > 0 {
+		p.spans = make(spans, 0, len(ranges)+1)
+		for _, r := range ranges {
+			p.spans = append(p.spans, span{offset(base, r.From), offset(base, r.To)})
+		}
+		slices.SortFunc(p.spans, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	}
+	if gateway.IsValid() && cidr.Contains(gateway) {
 		p.spans = p.spans.without(span{offset(base, gateway), offset(base, gateway)})
 	}
 	for _, r := range reserved {
@@ -195,11 +219,14 @@ func guestPool(id schema.ID, cidr netip.Prefix, gateway netip.Addr, reserved []n
 	return p
 }
 
-// publicPool has the addresses of ranges of one zone. Public addresses are
-// unique in a zone, whatever the VLAN.
-func publicPool(z *Zone, ranges []*PublicRange) *addrPool {
-	p := &addrPool{space: "public address in " + z.Name}
+// publicPool has the addresses of ranges of one zone, of which the first are
+// dedicated ones. Public addresses are unique in a zone, whatever the VLAN.
+func publicPool(z *Zone, ranges []*PublicRange, dedicated int) *addrPool {
+	p := &addrPool{space: publicSpace + z.Name}
 	for i, r := range ranges {
+		if i == dedicated {
+			p.tier = p.spans.size()
+		}
 		if i > 0 {
 			p.describe += " and "
 		}

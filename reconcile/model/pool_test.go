@@ -16,7 +16,7 @@ func TestPools(t *testing.T) {
 		for _, x := range reserved {
 			r = append(r, netip.MustParsePrefix(x))
 		}
-		return guestPool(guest, netip.MustParsePrefix(cidr), netip.MustParseAddr(gateway), r)
+		return guestPool(guest, netip.MustParsePrefix(cidr), netip.MustParseAddr(gateway), nil, r)
 	}
 	for _, c := range []struct {
 		pool Pool

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"net/netip"
 	"slices"
 
 	"weft.dev/schema"
@@ -9,7 +10,7 @@ import (
 // publicIPs resolves the public addresses of the network.
 func (r *resolver) publicIPs() {
 	n := r.n
-	r.ranges = n.Zone.Ranges
+	r.ranges = n.Zone.rangesFor(n.Account)
 	var sourceNAT *PublicIP
 	for _, d := range r.ips {
 		spec, _ := d.Spec.(*schema.PublicIP)
@@ -17,6 +18,11 @@ func (r *resolver) publicIPs() {
 		if d.Meta.Account != n.ID.Account {
 			r.diags.Errorf(d.At("spec.network"), "not-shared", "network %s of account %s is not shared with account %s", n.ID.Name, n.ID.Account, d.Meta.Account).
 				Offending(spec.Network.String()).See(nameOf(r.doc), "the network")
+			continue
+		}
+		if n.Type() != GuestIsolated {
+			r.diags.Errorf(d.At("spec.network"), "not-of-guest-type", "network %s is %s: no public address can serve it", n.ID.Name, n.Type()).
+				Offending(spec.Network.String()).See(r.doc.At("spec.offering"), "its offering")
 			continue
 		}
 		if !r.publicAddress(p) {
@@ -56,6 +62,7 @@ func (r *resolver) publicAddress(p *PublicIP) bool {
 	p.Range, p.Addr = rng, p.Spec.Address
 	if v := r.demand(demand); v != "" {
 		p.Addr = addrOf(v)
+		p.Range = rangeOf(z.Ranges, p.Addr)
 	}
 	return true
 }
@@ -64,6 +71,7 @@ func (r *resolver) publicAddress(p *PublicIP) bool {
 func publicDemand(site *Site, z *Zone, d *schema.Document, spec *schema.PublicIP, ds *schema.Diags) (*PublicRange, Demand) {
 	out := Demand{Owner: d.ID().String(), Field: FieldAddress, Pos: d.Pos, Formerly: formerly(d)}
 	var rng *PublicRange
+	usable := z.rangesFor(site.Accounts[d.Meta.Account])
 	switch {
 	case spec.Range != "":
 		rng = site.Ranges[spec.Range]
@@ -83,16 +91,19 @@ func publicDemand(site *Site, z *Zone, d *schema.Document, spec *schema.PublicIP
 			outsideRanges(ds, d, spec, z, z.Ranges)
 			return nil, out
 		}
-	case len(z.Ranges) == 1:
-		rng = z.Ranges[0]
-	case len(z.Ranges) == 0:
+	case len(usable) == 1 || fallsBack(usable, d.Meta.Account):
+		rng = usable[0]
+	case len(usable) == 0:
 		if z.Invalid == "" {
 			ds.Errorf(nameOf(d), "no-public-range", "zone %s has no public range for %s", z.Name, d.ID()).Hintf("add a document of kind PublicIPRange")
 		}
 		return nil, out
 	default:
-		ds.Errorf(d.At("spec"), "ambiguous-range", "which range is %s of? Zone %s has %s", d.ID(), z.Name, list(rangeNames(z.Ranges))).
-			Hintf("add range: %s", z.Ranges[0].Name)
+		ds.Errorf(d.At("spec"), "ambiguous-range", "which range is %s of? Zone %s has %s", d.ID(), z.Name, list(rangeNames(usable))).
+			Hintf("add range: %s", usable[0].Name)
+		return nil, out
+	}
+	if !rangeUsable(site, usable, rng, d, spec, ds) {
 		return nil, out
 	}
 	if spec.Address.IsValid() {
@@ -102,7 +113,11 @@ func publicDemand(site *Site, z *Zone, d *schema.Document, spec *schema.PublicIP
 		}
 		out.Fixed, out.Pos = spec.Address.String(), d.At("spec.address")
 	}
-	out.Pool = z.publicPool([]*PublicRange{rng})
+	from := []*PublicRange{rng}
+	if spec.Range == "" && !spec.Address.IsValid() {
+		from = usable
+	}
+	out.Pool = z.publicPool(from)
 	return rng, out
 }
 
@@ -123,19 +138,6 @@ func rangeNames(l []*PublicRange) []string {
 		out[i] = r.Name
 	}
 	return out
-}
-
-// publicPool returns the pool of ranges; networks share it.
-func (z *Zone) publicPool(ranges []*PublicRange) *addrPool {
-	key := "public"
-	for _, r := range ranges {
-		key += " " + r.Name
-	}
-	if p, ok := z.memo.Load(key); ok {
-		return p.(*addrPool)
-	}
-	kept, _ := z.memo.LoadOrStore(key, publicPool(z, ranges))
-	return kept.(*addrPool)
 }
 
 // publicUse holds that the offering has the services used, and that one purpose
@@ -175,18 +177,40 @@ func (r *resolver) lacks(d *schema.Document, path, service string) {
 // targets resolves the VMs that the address leads to.
 func (r *resolver) targets(p *PublicIP) {
 	if t := p.Spec.StaticNat; t != nil {
-		p.StaticNAT = r.target(p.Doc, t, "spec.staticNat")
+		if nic, ip := r.target(p.Doc, t, "spec.staticNat"); nic != nil {
+			p.StaticNAT, p.StaticTo = nic, ip
+		}
 	}
 	for i := range p.Spec.PortForwarding {
 		f := &p.Spec.PortForwarding[i]
-		nic := r.target(p.Doc, &f.To, path1("spec.portForwarding", i)+".to")
+		nic, ip := r.target(p.Doc, &f.To, path1("spec.portForwarding", i)+".to")
 		if nic != nil {
-			p.Forwards = append(p.Forwards, Forward{Spec: f, NIC: nic})
+			p.Forwards = append(p.Forwards, Forward{Spec: f, NIC: nic, To: ip})
 		}
 	}
 }
 
-func (r *resolver) target(d *schema.Document, t *schema.Target, path string) *NIC {
+// target is the NIC that t means, and the address of it.
+func (r *resolver) target(d *schema.Document, t *schema.Target, path string) (*NIC, netip.Addr) {
+	nic := r.targetNIC(d, t, path)
+	if nic == nil || !t.IP.IsValid() {
+		if nic == nil {
+			return nil, netip.Addr{}
+		}
+		return nic, nic.IP
+	}
+	if t.IP != nic.IP && !slices.Contains(nic.Spec.SecondaryIPs, t.IP) {
+		x := r.diags.Errorf(d.At(path+".ip"), "unknown-address", "%s is no address of NIC %s", t.IP, nic.ID).Offending(t.IP.String()).
+			See(nic.Pos, "the NIC")
+		if len(nic.Spec.SecondaryIPs) == 0 {
+			x.Hintf("leave ip out, or add it to secondaryIPs of the NIC")
+		}
+		return nil, netip.Addr{}
+	}
+	return nic, t.IP
+}
+
+func (r *resolver) targetNIC(d *schema.Document, t *schema.Target, path string) *NIC {
 	vm := schema.ID{Kind: schema.KindVirtualMachine, Account: t.VM.Or(d.Meta.Account), Name: t.VM.Name}
 	nics := r.nicsOf(vm)
 	if len(nics) == 0 {
@@ -300,20 +324,20 @@ func samePublicNet(a, b *PublicRange) bool {
 	return a.Physical.Public == b.Physical.Public && a.Spec.VLAN.ID == b.Spec.VLAN.ID && a.Spec.CIDR == b.Spec.CIDR
 }
 
-// oneStaticNAT holds that a NIC has one static NAT address: what it sends leaves
-// with one.
+// oneStaticNAT holds that each address of a NIC has one static NAT address: what it
+// sends leaves with one.
 func (r *resolver) oneStaticNAT() {
-	seen := map[*NIC]*PublicIP{}
+	seen := map[netip.Addr]*PublicIP{}
 	for _, p := range r.n.IPs {
 		if p.StaticNAT == nil {
 			continue
 		}
-		if o := seen[p.StaticNAT]; o != nil {
+		if o := seen[p.StaticTo]; o != nil && p.StaticTo.IsValid() {
 			r.diags.Errorf(p.Doc.At("spec.staticNat"), "two-static-nats", "NIC %s has two static NAT addresses: %s and %s", p.StaticNAT.ID, o.ID, p.ID).
 				See(o.Doc.At("spec.staticNat"), "the other one")
 			continue
 		}
-		seen[p.StaticNAT] = p
+		seen[p.StaticTo] = p
 	}
 }
 

@@ -21,6 +21,7 @@ func (b *builder) ranges() {
 		z := b.parts[r.Zone]
 		for _, o := range z.Ranges {
 			b.compareRanges(r, o)
+			b.compareRanges6(r, o)
 		}
 		b.site.Ranges[r.Name] = r
 		z.Ranges = append(z.Ranges, r)

@@ -1,8 +1,10 @@
 package model
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"weft.dev/schema"
 )
@@ -26,10 +28,14 @@ func Resolve(site *Site, index *Index, doc *schema.Document, numbers Numbers) (*
 	}
 	r.suspended()
 	r.address()
+	r.ip6()
 	r.broadcast()
 	r.mtu()
+	r.mtu6()
 	r.rules()
 	r.members()
+	r.groups()
+	r.gather()
 	r.publicIPs()
 	r.lifecycle()
 	r.router()
@@ -67,9 +73,10 @@ type resolver struct {
 	ips     []*schema.Document
 	diags   schema.Diags
 
-	pool  *addrPool // of guests' addresses, nil when the CIDR is wrong
-	room  []NIC     // what n.NICs point into
-	usedN int       // NICs that run
+	pool  *addrPool            // of guests' addresses, nil when there are none
+	pods  map[string]*addrPool // of guests of one pod, in Basic zones
+	room  []NIC                // what n.NICs point into
+	usedN int                  // NICs that run
 	// servesRouter: an offered service is a VirtualRouter's.
 	servesRouter bool
 	ranges       []*PublicRange // that public addresses may come from
@@ -102,54 +109,11 @@ func (r *resolver) standsOn() []*schema.Document {
 	return append(docs, r.ips...)
 }
 
-// broadcast decides the broadcast domain and asks for its number.
-func (r *resolver) broadcast() {
-	n, u := r.n, r.spec.VLAN
-	d := Demand{Owner: r.owner, Field: FieldVNet, Pos: r.doc.Pos}
-	switch {
-	case !u.IsZero() && !n.Offering.Spec.SpecifyVLAN:
-		r.diags.Errorf(r.doc.At("spec.vlan"), "vlan-not-allowed", "offering %s does not let a network state its VLAN", n.Offering.Name).
-			Offending(u.String()).Hintf("leave vlan out, or use an offering with specifyVlan: true")
-		return
-	case u.IsZero() && n.Offering.Spec.SpecifyVLAN:
-		r.diags.Errorf(r.doc.At("spec"), "vlan-missing", "offering %s has specifyVlan: the network has to state its VLAN", n.Offering.Name).
-			Hintf("add vlan: \"vlan://ID\"")
-		return
-	case u.IsZero():
-		n.Scheme = schemeOf(n.Physical)
-		pool := n.Zone.vnets[n.Physical]
-		if pool.Size() == 0 {
-			r.diags.Errorf(r.doc.At("spec"), "no-vnets", "physical network %s has no vnets to allocate from", n.Physical.Name).
-				See(n.Physical.Doc.At("spec"), "the physical network").Hintf("add vnets to it")
-			return
-		}
-		d.Pool = pool
-	case u.Scheme == schema.SchemeVLAN || u.Scheme == schema.SchemeNative:
-		n.Scheme = u.Scheme
-		w := n.Zone.wires[n.Physical.Guest]
-		if p := w.public[u.ID]; p != nil {
-			r.diags.Errorf(r.doc.At("spec.vlan"), "vlan-taken", "%s is that of public range %s on the same wire", u, p.Name).
-				Offending(u.String()).See(p.Doc.At("spec"), "the range")
-			return
-		}
-		d.Pool, d.Fixed = w.vlans, number(u.ID)
-	default:
-		n.Scheme = u.Scheme
-		d.Pool, d.Fixed = n.Zone.vnets[n.Physical], number(u.ID)
-	}
-	if d.Fixed != "" {
-		d.Pos = r.doc.At("spec.vlan")
-	}
-	if v := r.demand(d); v != "" {
-		n.VNet, _ = parseID(v)
-	}
-}
-
 // demand asks for a number and returns what the lock says, "" when that is
 // nothing or no longer fits.
 func (r *resolver) demand(d Demand) string {
-	if d.Owner == r.owner {
-		d.Formerly = formerly(r.doc)
+	if d.Owner == r.owner || d.Formerly == "" && strings.HasPrefix(d.Owner, "subnet/") {
+		d.Formerly = r.formerly(d.Owner)
 	}
 	r.n.Demands = append(r.n.Demands, d)
 	v := r.numbers.Number(d.Owner, d.Field)
@@ -162,50 +126,76 @@ func (r *resolver) demand(d Demand) string {
 
 func (r *resolver) endpoints() {
 	n := r.n
-	if len(n.Hosts) < 2 || n.Scheme == "" || n.Scheme == schema.SchemeVLAN || n.Scheme == schema.SchemeNative {
-		return
-	}
-	for _, h := range n.Hosts {
-		if !h.TunnelIP.IsValid() {
+	var reported []*Host
+	for _, s := range n.Segments {
+		if len(s.Hosts) < 2 || !tunneled(s.Scheme) {
+			continue
+		}
+		for _, h := range s.Hosts {
+			if h.TunnelIP.IsValid() || slices.Contains(reported, h) {
+				continue
+			}
+			reported = append(reported, h)
 			r.diags.Errorf(h.Doc.At("spec"), "no-tunnel-endpoint", "host %s has no tunnel endpoint, and %s networks span it and other hosts", h.Name, n.Physical.Spec.Isolation).
 				Hintf("give bridge %s an address, or state tunnelIP", n.Physical.Guest)
 		}
 	}
 }
 
-// hosts unites where NICs may appear and the router is.
+// tunneled reports whether a broadcast domain spans hosts by tunnels.
+func tunneled(scheme string) bool {
+	return scheme != "" && scheme != schema.SchemeVLAN && scheme != schema.SchemeNative
+}
+
+// hosts unites where NICs may appear and the routers are.
 func (r *resolver) hosts() {
 	n := r.n
 	if n.State != Implemented {
 		return
 	}
+	for _, s := range n.Segments {
+		s.Hosts = r.hostsOf(s)
+	}
+	if len(n.Segments) == 1 {
+		n.Hosts = n.Segments[0].Hosts
+		return
+	}
+	for _, s := range n.Segments {
+		n.Hosts = append(n.Hosts, s.Hosts...)
+	}
+	sortHosts(n.Hosts)
+	n.Hosts = slices.Compact(n.Hosts)
+}
+
+func (r *resolver) hostsOf(s *Segment) []*Host {
+	var out []*Host
 	seen := map[string]bool{}
 	add := func(name string) {
 		if h := r.site.Hosts[name]; h != nil && !seen[name] {
 			seen[name] = true
-			n.Hosts = append(n.Hosts, h)
+			out = append(out, h)
 		}
 	}
-	for _, nic := range n.NICs {
+	for _, nic := range s.NICs {
 		if nic.Running {
 			for _, h := range nic.Hosts {
 				add(h)
 			}
 		}
 	}
-	if n.Router != nil {
-		add(n.Router.Host.Name)
+	if s.Router != nil {
+		add(s.Router.Host.Name)
 	}
-	slices.SortFunc(n.Hosts, func(a, b *Host) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	sortHosts(out)
+	return out
+}
+
+func sortHosts(l []*Host) {
+	slices.SortFunc(l, func(a, b *Host) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 func (r *resolver) lifecycle() {
-	if r.usedN > 0 || r.n.Offering.Spec.Persistent {
+	if r.usedN > 0 || r.n.Offering.Spec.Persistent || r.n.Type() != GuestIsolated {
 		r.n.State = Implemented
 	}
 }
@@ -219,6 +209,16 @@ func formerly(d *schema.Document) string {
 	id := d.ID()
 	id.Name = old
 	return id.String()
+}
+
+// formerly is the owner of the network's numbers under owner before it got its
+// name, or "".
+func (r *resolver) formerly(owner string) string {
+	old := formerly(r.doc)
+	if old == "" || owner == r.owner {
+		return old
+	}
+	return "subnet/" + r.n.ID.Account + "/" + r.doc.Meta.Formerly() + owner[len("subnet/"+r.n.ID.Account+"/"+r.n.ID.Name):]
 }
 
 func addrOf(v string) netip.Addr {

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -13,7 +14,7 @@ import (
 // name may have (255).
 const maxNS = 200
 
-// router asks for what the virtual router needs. Its numbers are asked for in
+// router asks for what the virtual routers need. Their numbers are asked for in
 // every state, so that a network that goes idle finds them again.
 func (r *resolver) router() {
 	n := r.n
@@ -22,33 +23,118 @@ func (r *resolver) router() {
 			r.diags.Errorf(n.IPs[0].Doc.At("spec.network"), "no-router", "network %s has no router, so no public address can serve it", n.ID.Name).
 				See(r.doc.At("spec.offering"), "its offering")
 		}
+		if len(r.spec.RouterIPs) > 0 && n.Type() == GuestShared {
+			r.diags.Errorf(d1(r.doc, "spec.routerIPs", 0), "no-router", "network %s has no router: offering %s has no service of one", n.ID.Name, n.Offering.Name).
+				Offending(r.spec.RouterIPs[0].String()).Hintf("leave routerIPs out")
+		}
 		return
 	}
-	known := len(r.n.Missing)
+	r.routerIPs()
+	for _, s := range n.Segments {
+		r.segmentRouter(s)
+	}
+	n.Router = n.Segments[0].Router
+}
+
+func (r *resolver) segmentRouter(s *Segment) {
+	n := r.n
+	known := len(n.Missing)
 	errors := len(r.diags)
 	x := &Router{GuestIP: n.Gateway}
-	r.guestLeg(x)
+	r.guestLeg(x, s)
 	public := r.publicLeg(x)
-	host := r.routerHost(public)
-	if host == nil || n.State != Implemented || len(r.n.Missing) > known || len(r.diags) > errors {
+	host := r.routerHost(public, s)
+	if host == nil || n.State != Implemented || len(n.Missing) > known || len(r.diags) > errors {
 		return
 	}
 	x.Host = host
-	nameRouter(n.ID, x)
-	n.Router = x
+	nameRouter(n.ID, s.Name, x)
+	s.Router = x
 }
 
-// isGateway reports whether the router is the guests' gateway.
+// isGateway reports whether the router is the guests' gateway: it is asked to be,
+// or has to be, because what it translates must come back through it.
 func (r *resolver) isGateway() bool {
 	s := &r.n.Offering.Spec.Services
-	return s.SourceNat != nil || s.Gateway != nil
+	return r.n.Type() == GuestIsolated && (s.Gateway != nil || s.SourceNat != nil || s.StaticNat != nil || s.PortForwarding != nil)
 }
 
-func (r *resolver) guestLeg(x *Router) {
-	mac := r.demand(Demand{Owner: r.owner, Field: FieldGuestMAC, Pool: macs, Pos: r.doc.Pos})
+func (r *resolver) guestLeg(x *Router, s *Segment) {
+	mac := r.demand(Demand{Owner: s.owner, Field: FieldGuestMAC, Pool: macs, Pos: r.doc.Pos})
 	x.GuestMAC, _ = parseMAC(mac)
-	if !r.isGateway() {
-		x.GuestIP = addrOf(r.demand(Demand{Owner: r.owner, Field: FieldGuestIP, Pool: r.pool, Pos: r.doc.Pos}))
+	for i, sub := range s.Subnets {
+		sub.RouterIP = sub.Gateway
+		if !r.isGateway() {
+			sub.RouterIP = r.routerIP(sub)
+		}
+		if i == 0 {
+			x.GuestIP = sub.RouterIP
+		}
+		if !r.isGateway() {
+			r.ownHop(sub.RouterIP)
+		}
+	}
+}
+
+// ownHop reports a route whose next hop is the router itself, which the kernel
+// refuses.
+func (r *resolver) ownHop(own netip.Addr) {
+	for i, x := range r.spec.Routes {
+		if x.Via == own {
+			r.diags.Errorf(d2(r.doc, "spec.routes", i, "via"), "route-via-router", "the next hop %s is the router of network %s itself", x.Via, r.n.ID.Name).
+				Offending(x.Via.String()).Hintf("name the machine of the network that the route leads through")
+		}
+	}
+}
+
+// routerIP is the address of a router that is not the gateway.
+func (r *resolver) routerIP(s *Subnet) netip.Addr {
+	d := Demand{Owner: s.owner, Field: FieldGuestIP, Pool: s.pool, Pos: r.doc.Pos}
+	for i, ip := range r.spec.RouterIPs {
+		if s.CIDR.Contains(ip) {
+			d.Fixed, d.Pos = ip.String(), d1(r.doc, "spec.routerIPs", i)
+			r.demand(d)
+			return ip
+		}
+	}
+	return addrOf(r.demand(d))
+}
+
+// routerIPs holds that each stated address of a router can be one, and that a
+// subnet has one.
+func (r *resolver) routerIPs() {
+	if r.n.Type() != GuestShared {
+		return
+	}
+	var had []*Subnet
+	for i, ip := range r.spec.RouterIPs {
+		s := r.n.subnetOf(ip)
+		why, code := "", "outside-cidr"
+		switch {
+		case s == nil:
+			why = "is in no subnet of network " + r.n.ID.Name
+		case ip == s.CIDR.Addr() || ip == lastAddr(s.CIDR):
+			why = "is the first or last address of " + s.CIDR.String()
+		case ip == s.Gateway:
+			why, code = "is the gateway of "+s.CIDR.String()+", which the router of a Shared network is not", "ip-taken"
+		case slices.Contains(had, s):
+			why, code = "is a second router in "+s.CIDR.String()+", which has one", "too-many"
+		}
+		had = append(had, s)
+		r.routerOrGuest(ip, i)
+		if why != "" {
+			r.diags.Errorf(d1(r.doc, "spec.routerIPs", i), code, "the router address %s %s", ip, why).Offending(ip.String())
+		}
+	}
+}
+
+// routerOrGuest reports an address that a NIC states too.
+func (r *resolver) routerOrGuest(ip netip.Addr, i int) {
+	for _, n := range r.n.NICs {
+		if n.Spec.IP == ip {
+			r.diags.Errorf(n.Pos, "ip-taken", "%s is that of the router of network %s", ip, r.n.ID.Name).
+				Offending(ip.String()).See(d1(r.doc, "spec.routerIPs", i), "the router's")
+		}
 	}
 }
 
@@ -65,8 +151,14 @@ func (r *resolver) publicLeg(x *Router) []string {
 	if len(n.IPs) > 0 {
 		x.Range = n.IPs[0].Range
 	}
+	if r.n.IP6 != nil {
+		r.ranges6()
+	}
 	if nat {
 		r.sourceNAT(x)
+	}
+	if r.n.IP6 != nil {
+		r.routerIP6(x)
 	}
 	r.publicMTU(x)
 	r.apart()
@@ -133,14 +225,13 @@ func (r *resolver) publicMTU(x *Router) {
 }
 
 // routerHost asks where the router runs; nil when that is not known.
-func (r *resolver) routerHost(public []string) *Host {
+func (r *resolver) routerHost(public []string, s *Segment) *Host {
 	n := r.n
 	labels := append([]string{n.Physical.Guest}, public...)
 	slices.Sort(labels)
 	labels = slices.Compact(labels)
-	tunnel := n.Scheme != "" && n.Scheme != schema.SchemeVLAN && n.Scheme != schema.SchemeNative
-	pool := n.Zone.hostPool(labels, tunnel && n.Zone.several(n.Physical.Guest))
-	number := r.numbers.Number(r.owner, FieldHost)
+	pool := n.Zone.hostPool(labels, tunneled(s.Scheme) && n.Zone.several(n.Physical.Guest), s.Pod)
+	number := r.numbers.Number(s.owner, FieldHost)
 	if pool.Size() == 0 && (number == "" || !pool.Contains(number)) {
 		if n.Zone.Invalid == "" {
 			d := r.diags.Errorf(r.doc.At("spec.offering"), "no-router-host", "no host of zone %s can run the router of network %s, which needs %s %s", n.Zone.Name, n.ID.Name, plural("bridge", len(labels)), list(labels)).
@@ -151,7 +242,7 @@ func (r *resolver) routerHost(public []string) *Host {
 		}
 		return nil
 	}
-	d := Demand{Owner: r.owner, Field: FieldHost, Pool: pool, Pos: r.doc.Pos, Formerly: formerly(r.doc)}
+	d := Demand{Owner: s.owner, Field: FieldHost, Pool: pool, Pos: r.doc.Pos, Formerly: r.formerly(s.owner)}
 	n.Demands = append(n.Demands, d)
 	// A lock that still names a host in Maintenance is stale, but the router runs
 	// there until the next weft lock: it is left alone.
@@ -165,17 +256,33 @@ func (r *resolver) routerHost(public []string) *Host {
 }
 
 // nameRouter gives the names that the router's parts have on its host. They hold
-// the instance, so that two instances of weft do not meet.
-func nameRouter(id schema.ID, x *Router) {
+// the instance, so that two instances of weft do not meet. segment is that which
+// it is for, or "".
+func nameRouter(id schema.ID, segment string, x *Router) {
 	instance := x.Host.Facts.Instance
 	x.NS = resource.Short(maxNS, instance, id.Account, id.Name)
 	x.GuestPort = resource.Short(15, "wg", id.Account, id.Name, instance)
 	x.PublicPort = resource.Short(15, "wp", id.Account, id.Name, instance)
+	if segment != "" {
+		x.NS = resource.Short(maxNS, instance, id.Account, id.Name, segment)
+		x.GuestPort = resource.Short(15, "wg", id.Account, id.Name, segment, instance)
+	}
 }
 
 // rules holds what egress rules and lists of the network itself must obey.
 func (r *resolver) rules() {
 	o := r.n.Offering.Spec
+	r.sharing()
+	if len(r.spec.Subnets) > 0 {
+		r.subnetRoutes()
+	}
+	for i, x := range r.spec.Routes {
+		if x.Via == r.n.Gateway && r.isGateway() {
+			// The kernel refuses a next hop that is an address of its own.
+			r.diags.Errorf(d2(r.doc, "spec.routes", i, "via"), "route-via-router", "the next hop %s is the router of network %s itself", x.Via, r.n.ID.Name).
+				Offending(x.Via.String()).Hintf("name the machine of the network that the route leads through")
+		}
+	}
 	if len(r.spec.Egress) > 0 && o.Services.Firewall == nil {
 		r.lacks(r.doc, "spec.egress", "Firewall")
 	}

@@ -159,6 +159,16 @@ func dump(w *bytes.Buffer, n *model.Network) {
 	if r := n.Router; r != nil {
 		fmt.Fprintf(w, "  router on %s %s %s %s guest %s %s public %s %s mtu %d\n", r.Host.Name, r.NS, r.GuestPort, r.PublicPort, r.GuestIP, r.GuestMAC, r.SourceNAT, r.PublicMAC, r.PublicMTU)
 	}
+	if x := n.IP6; x != nil {
+		fmt.Fprintf(w, "  ip6 %s gateway %s %s", x.CIDR, x.Gateway, x.Mode)
+		if r := n.Router; r != nil && r.Public() {
+			fmt.Fprintf(w, ", public %s by %s", r.IP6, r.Gateway6)
+		}
+		for _, nic := range n.NICs {
+			fmt.Fprintf(w, ", %s %s", nic.ID, nic.IP6)
+		}
+		fmt.Fprintln(w)
+	}
 	for _, d := range n.Demands {
 		fmt.Fprintf(w, "  needs %s %s: %s", d.Owner, d.Field, d.Pool.Describe())
 		if d.Fixed != "" {
@@ -171,6 +181,19 @@ func dump(w *bytes.Buffer, n *model.Network) {
 	}
 	for _, d := range n.Missing {
 		fmt.Fprintf(w, "  missing %s %s\n", d.Owner, d.Field)
+	}
+	if n.CTZone != 0 {
+		fmt.Fprintf(w, "  ct-zone %d\n", n.CTZone)
+	}
+	for _, nic := range n.NICs {
+		if g := nic.Groups; g != nil {
+			fmt.Fprintf(w, "  %s groups %q, open %v\n", nic.ID, g.Key, g.Open)
+			for _, list := range [][]model.GroupRule{g.Ingress, g.Egress} {
+				for _, r := range list {
+					fmt.Fprintf(w, "    %s %d %v %d/%d %v\n", r.Name, r.Proto, r.Ports, r.ICMPType, r.ICMPCode, r.Peers)
+				}
+			}
+		}
 	}
 	for _, why := range []string{n.Blocked, n.Suspended} {
 		if why != "" {
@@ -201,9 +224,11 @@ func judge(tree *schema.Tree, lock *alloc.Lock) (schema.Diags, []model.Demand) {
 		}
 	}
 	for _, id := range index.Dangling() {
-		vms, ips := index.Members(id)
-		for _, d := range append(vms, ips...) {
-			model.Dangling(site, &index, d, id, &ds)
+		model.Refer(site, &index, id, &ds)
+	}
+	for _, d := range tree.Documents {
+		if d.Kind == schema.KindSecurityGroup {
+			ds = append(ds, model.CheckGroup(site, &index, d)...)
 		}
 	}
 	return ds, demands

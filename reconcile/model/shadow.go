@@ -76,9 +76,14 @@ func (s *shadow) on(z *Zone, p *PhysicalNetwork, known *Network, vms, ips []*sch
 	if known != nil && known.Scheme != "" {
 		n.Scheme = known.Scheme
 	}
+	if z.Basic() {
+		n.Scheme = schema.SchemeNative
+	}
 	n.VNet, _ = parseID(s.numbers.Number(s.owner, FieldVNet))
 	n.Hosts = s.hosts(z, p, vms, more)
+	s.common(n, vms)
 	if s.router == nil || s.router.Zone != z.Name {
+		n.Segments = s.segments(n, known)
 		s.out = append(s.out, n)
 		return
 	}
@@ -92,9 +97,68 @@ func (s *shadow) on(z *Zone, p *PhysicalNetwork, known *Network, vms, ips []*sch
 		x.Router.GuestMAC, _ = parseMAC(s.numbers.Number(s.owner, FieldGuestMAC))
 		x.Router.PublicMAC, _ = parseMAC(s.numbers.Number(s.owner, FieldPublicMAC))
 		x.Router.SourceNAT = addrOf(s.numbers.Number(s.owner, FieldSourceNAT))
-		nameRouter(s.id, x.Router)
+		nameRouter(s.id, "", x.Router)
+		x.Segments = s.segments(&x, known)
 		s.out = append(s.out, &x)
 	}
+}
+
+// segments are the broadcast domains of a shadow: all of them everywhere.
+func (s *shadow) segments(n, known *Network) []*Segment {
+	own := &Segment{Scheme: n.Scheme, VNet: n.VNet, NICs: n.NICs, Router: n.Router, Hosts: n.Hosts}
+	own.Secondary, _ = parseID(s.numbers.Number(s.owner, FieldSecondary))
+	out := []*Segment{own}
+	if known == nil {
+		return out
+	}
+	for _, k := range known.Segments {
+		if k.Name != "" && k.Scheme != "" {
+			out = append(out, &Segment{Name: k.Name, Scheme: k.Scheme, VNet: k.VNet, Hosts: n.Hosts})
+		}
+	}
+	return out
+}
+
+// common finds the ports of a network whose broadcast domain other networks may be
+// in: it is made of the ports of all of them. That it is one tells the lock.
+func (s *shadow) common(n *Network, vms []*schema.Document) {
+	v, ok := parseID(s.numbers.Number(s.owner, FieldSharedVNet))
+	if !ok {
+		return
+	}
+	n.VNet, n.Scheme = v, schema.SchemeVLAN
+	n.Spec = &schema.Network{AllowVLANOverlap: true}
+	all := hostNames(n.Hosts)
+	for _, d := range vms {
+		spec, _ := d.Spec.(*schema.VirtualMachine)
+		hosts := all
+		if !s.unclear(n.Zone, spec) {
+			hosts = append(slices.Clone(spec.Hosts), spec.Host)
+		}
+		for i := range spec.NICs {
+			c := &spec.NICs[i]
+			if refID(d, c.Network) != s.id {
+				continue
+			}
+			id := d.Meta.Account + "/" + d.Meta.Name + "/" + c.NICName()
+			mac := c.MAC
+			if mac.IsZero() {
+				mac, _ = parseMAC(s.numbers.Number("nic/"+id, FieldMAC))
+			}
+			n.NICs = append(n.NICs, &NIC{
+				ID: id, VM: d, VMSpec: spec, Spec: c, Name: c.NICName(), MAC: mac, Interface: c.Interface,
+				Running: spec.State == "Running", Hosts: hosts,
+			})
+		}
+	}
+}
+
+func hostNames(l []*Host) []string {
+	out := make([]string, len(l))
+	for i, h := range l {
+		out[i] = h.Name
+	}
+	return out
 }
 
 // hosts are all that may carry the network.
@@ -105,7 +169,7 @@ func (s *shadow) hosts(z *Zone, p *PhysicalNetwork, vms []*schema.Document, more
 		switch {
 		case !ok:
 		case s.unclear(z, spec):
-			names = append(names, z.anywhere(p.Guest)...)
+			names = append(names, z.anywhere(p.Guest, "")...)
 		default:
 			names = append(append(names, spec.Hosts...), spec.Host)
 		}

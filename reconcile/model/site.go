@@ -19,7 +19,7 @@ func StockFacts() Facts {
 
 // IsInfrastructure reports whether documents of that kind shape the Site.
 func IsInfrastructure(kind string) bool {
-	return !schema.IsTenant(kind)
+	return !schema.IsTenant(kind) && kind != schema.KindPolicy
 }
 
 // BuildSite resolves the infrastructure kinds of tree. facts are what hosts said
@@ -36,9 +36,12 @@ func BuildSite(tree *schema.Tree, facts map[string]Facts, prev *Site) (*Site, sc
 	b.zones()
 	b.pods()
 	b.physical()
+	b.vswitches()
 	b.ranges()
 	b.hosts()
+	b.reserved()
 	b.offerings()
+	b.dedications()
 	b.finish()
 	b.diags.Sort()
 	return b.site, b.diags
@@ -192,6 +195,10 @@ func (b *builder) physical() {
 					p.Guest = t.Label
 				case "Public":
 					p.Public = t.Label
+				case "Management":
+					p.Management = t.Label
+				case "Storage":
+					p.Storage = t.Label
 				}
 			}
 		}
@@ -219,7 +226,7 @@ func (b *builder) offerings() {
 				unknown(&b.diags, d1(d, "spec.zones", i), "zone", z, b.zoneNames)
 			}
 		}
-		o := &Offering{Name: name, Doc: d, Spec: spec}
+		o := &Offering{Name: name, Doc: d, Spec: implied(spec)}
 		if b.prev != nil {
 			if p := b.prev.Offerings[name]; p != nil && p.Doc == d {
 				o = p
@@ -276,7 +283,7 @@ func (b *builder) finish() {
 
 func sameZone(a, b *Zone) bool {
 	return a.Doc == b.Doc && a.Invalid == b.Invalid && slices.Equal(a.Hosts, b.Hosts) && slices.Equal(a.Physical, b.Physical) &&
-		slices.Equal(a.Ranges, b.Ranges) && slices.Equal(a.Pods, b.Pods)
+		slices.Equal(a.Ranges, b.Ranges) && slices.Equal(a.Pods, b.Pods) && slices.Equal(a.dedicated, b.dedicated)
 }
 
 // ZoneNames lists the zones by name.

@@ -47,9 +47,11 @@ type Zone struct {
 	// Invalid says why nothing in the zone can be judged, or is "".
 	Invalid string
 
-	wires map[string]*wire // by label
-	vnets map[*PhysicalNetwork]*vnetPool
-	memo  sync.Map // *HostPool and []*Host by what they are asked for
+	wires     map[string]*wire // by label
+	outside   []*Host          // where NICs were seen that are not expected
+	dedicated []dedication     // in order
+	vnets     map[*PhysicalNetwork]*vnetPool
+	memo      sync.Map // *HostPool and []*Host by what they are asked for
 }
 
 // Host is a machine.
@@ -88,6 +90,9 @@ type Facts struct {
 	OVSVersion string
 	IPTables   string // nft | legacy
 	Rootless   bool
+	// Outside are NICs, account/vm/nic, sorted and each with a space after it, whose
+	// ports were seen on the host, though it is none of their VMs' hosts.
+	Outside string
 	// Assumed facts come from no host: stock Debian.
 	Assumed bool
 }
@@ -99,7 +104,9 @@ type PhysicalNetwork struct {
 	Spec   *schema.PhysicalNetwork
 	Guest  string // label of guest traffic, or ""
 	Public string // label of public traffic, or ""
-	Zone   string
+	// Management and Storage are the labels of the hosts' own traffic, or "".
+	Management, Storage string
+	Zone                string
 }
 
 // PublicRange is a range of public addresses.
@@ -146,23 +153,39 @@ type Network struct {
 	Physical *PhysicalNetwork
 	State    Lifecycle
 
+	// CIDR and Gateway are those of the first subnet; zero in an L2 network.
 	CIDR    netip.Prefix
 	Gateway netip.Addr
+	Subnets []*Subnet    // by name; none in an L2 network
+	IP6     *IP6         // nil where the offering is IPv4 only
 	Domain  string       // DNS domain of the guests
 	DNS     []netip.Addr // upstream resolvers: nearest of network, zone
 	MTU     int          // of the guests' frames
-	// Scheme and VNet are the broadcast domain: vlan 100, vxlan 5001; native
-	// is VLAN 0.
+	// Scheme and VNet are the broadcast domain of the first segment: vlan 100,
+	// vxlan 5001; native is VLAN 0.
 	Scheme string
 	VNet   uint32
+	// Segments are the broadcast domains: one, but where subnets have a VLAN of
+	// their own or are those of pods. At least one where the physical network is
+	// known.
+	Segments []*Segment
+
+	// Wide: what the network is depends on other networks and groups too.
+	Wide bool
+	// CTZone is where hosts track the connections of a network with security
+	// groups; 0 without.
+	CTZone uint16
 
 	NICs   []*NIC      // by ID, Running ones only when the host side is meant: see NIC.Running
 	IPs    []*PublicIP // by ID
-	Router *Router     // nil when the offering's services need none, or nothing runs
+	Router *Router     // of the first segment; nil when the offering's services need none, or nothing runs
 
 	// Hosts are those that carry the network: where a running NIC may appear,
-	// and the router's. By name.
+	// and the routers'. By name.
 	Hosts []*Host
+	// Guests are other accounts that the network depends on: those that it is
+	// shared with by name, and those of VMs in it.
+	Guests []*Account
 
 	// Demands lists the numbers this unit needs, whether found or not.
 	Demands []Demand
@@ -185,13 +208,19 @@ type NIC struct {
 	Pos       schema.Pos
 	Name      string
 	Hostname  string
-	IP        netip.Addr
+	IP        netip.Addr // zero in an L2 network
+	IP6       netip.Addr // zero in a network without IPv6
+	Subnet    *Subnet    // that IP is of; nil without
+	Segment   *Segment   // nil while IP is not known and there are several
 	MAC       schema.MAC
 	Interface string // host-side name to plug, or "": the port is recognised
 	Running   bool
 	Default   bool   // carries the VM's default route
 	Host      string // where it is expected; "" = any of Hosts
 	Hosts     []string
+	// Outside are those of Hosts where nobody expects the NIC, but where it is.
+	Outside []string
+	Groups  *Groups // nil where the network has no security groups
 }
 
 // PublicIP is a public address that belongs to the network.
@@ -203,6 +232,7 @@ type PublicIP struct {
 	Addr      netip.Addr
 	SourceNAT bool
 	StaticNAT *NIC
+	StaticTo  netip.Addr // the address of StaticNAT that it leads to
 	Forwards  []Forward
 }
 
@@ -210,6 +240,7 @@ type PublicIP struct {
 type Forward struct {
 	Spec *schema.PortForward
 	NIC  *NIC
+	To   netip.Addr // the NIC's address that it leads to
 }
 
 // Router is the virtual router of a network.
@@ -222,14 +253,19 @@ type Router struct {
 	PublicPort string
 	GuestMAC   schema.MAC
 	PublicMAC  schema.MAC
-	// GuestIP is the router's address in the network: the gateway where the
-	// router is that (services Gateway or SourceNat), else one of its own.
+	// GuestIP is the router's address in the first subnet of its segment (see
+	// Subnet.RouterIP): the gateway where the router is that (services Gateway,
+	// SourceNat, StaticNat or PortForwarding), else one of its own.
 	GuestIP netip.Addr
 	// SourceNAT is the address that guests appear as; zero without the SourceNat
 	// service. Range is where it is from; PublicMTU of the outer link.
 	SourceNAT netip.Addr
 	Range     *PublicRange
 	PublicMTU int
+	// IP6 is the address in the public network, zero without IPv6 there: what the
+	// world routes the network's prefix to. Gateway6 leads to the world.
+	IP6      netip.Prefix
+	Gateway6 netip.Addr
 }
 
 // The inner names of a router's links.
@@ -243,20 +279,24 @@ func (r *Router) Public() bool { return r.Range != nil }
 
 // A Demand asks the lock for one number.
 type Demand struct {
-	Owner string // "network/acme/web", "nic/acme/web-1/web", "publicip/acme/vip"
+	Owner string // "network/acme/web", "subnet/acme/web/a", "nic/acme/web-1/web", "publicip/acme/vip"
 	Field string // see the Field constants
 	Pool  Pool
 	// Fixed is the number that the document states, or "".
 	Fixed string
 	// Formerly is the owner that the number was under before a rename, or "".
 	Formerly string
-	Pos      schema.Pos
+	// Shares says with whom the number may be shared: demands that say the same,
+	// and not "", may have equal ones.
+	Shares string
+	Pos    schema.Pos
 }
 
 // The fields of a lock.
 const (
 	FieldVNet      = "vnet"
 	FieldIP        = "ip"
+	FieldIP6       = "ip6" // of a network its /64, of a NIC the lower half of its address
 	FieldMAC       = "mac"
 	FieldAddress   = "address"    // of a PublicIP
 	FieldSourceNAT = "sourcenat"  // of a network without a PublicIP that says sourceNat
@@ -264,6 +304,11 @@ const (
 	FieldGuestIP   = "router-ip"  // of a router that is not its network's gateway
 	FieldGuestMAC  = "router-mac" // of the router's guest NIC
 	FieldPublicMAC = "public-mac" // of the router's public NIC
+	FieldPublicIP6 = "public-ip6" // of the router, beside SourceNAT
+	FieldCTZone    = "ct-zone"    // connection tracking zone of a network with security groups
+	FieldSecondary = "pvlan"      // secondary VLAN of a private VLAN
+	// FieldSharedVNet instead of FieldVNet: other networks may have the number too.
+	FieldSharedVNet = "shared-vnet"
 )
 
 // A Pool is where a number comes from. Pools of one Space share what is taken:

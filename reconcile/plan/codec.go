@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"weft.dev/reconcile/resource"
 )
@@ -36,6 +37,7 @@ type actionJSON struct {
 	Name       string          `json:"name"`
 	Owner      resource.Owner  `json:"owner,omitempty"`
 	Lifecycle  Phase           `json:"lifecycle,omitempty"`
+	Wait       time.Duration   `json:"wait,omitempty"`
 	Source     Source          `json:"source,omitzero"`
 	Changes    []Change        `json:"changes,omitempty"`
 	Reason     string          `json:"reason,omitempty"`
@@ -112,7 +114,7 @@ func (p *Plan) MarshalJSON() ([]byte, error) {
 	for i, a := range p.Actions {
 		number[a] = i
 		w.Actions[i] = actionJSON{
-			Verb: a.Verb.Word(), Kind: a.ID.Kind, Name: a.ID.Name, Owner: a.Owner(), Lifecycle: a.Phase, Source: a.Source(p.Revision),
+			Verb: a.Verb.Word(), Kind: a.ID.Kind, Name: a.ID.Name, Owner: a.Owner(), Lifecycle: a.Phase, Wait: a.Wait, Source: a.Source(p.Revision),
 			Changes: a.Changes, Reason: a.Reason, Disruption: a.Disrupts, Implied: a.Implied, Drift: a.Drift, Before: a.Before, After: a.After,
 		}
 	}
@@ -181,7 +183,7 @@ func (w *actionJSON) action() (*Action, error) {
 	}
 	a := &Action{
 		ID: resource.ID{Kind: w.Kind, Name: w.Name}, Verb: v, Before: w.Before, After: w.After, Changes: w.Changes,
-		Reason: w.Reason, Disrupts: w.Disruption, Implied: w.Implied, Drift: w.Drift, Phase: w.Lifecycle,
+		Reason: w.Reason, Disrupts: w.Disruption, Implied: w.Implied, Drift: w.Drift, Phase: w.Lifecycle, Wait: w.Wait,
 	}
 	if (a.Before == nil) != (v == Create) || (a.After == nil) != (v == Delete) {
 		return nil, fmt.Errorf("%s %s: before or after is missing or too much", w.Verb, a.ID)

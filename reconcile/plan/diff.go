@@ -39,14 +39,20 @@ func Diff(desired *resource.Intent, observed *resource.Observed, opt Options) (*
 
 // Between plans the way from one commit's intent to another's, as a host that
 // is all that base says would go it. Fragments with equal fingerprints are
-// looked at only as far as something else touches them; claims are compared
-// among what differs. Resources that weft does not make are taken to be there.
+// looked at only as far as something else touches them. Resources that weft does
+// not make are taken to be there. The error is that of Diff.
 func Between(base, head *resource.Intent, opt Options) (*Plan, error) {
 	w := newWorld(head.Holds, opt)
+	for _, t := range head.Terms {
+		w.terms[t.Owner] = t
+	}
 	if err := w.pair(base.Fragments, head.Fragments); err != nil {
 		return nil, err
 	}
 	if err := w.claims(); err != nil {
+		return nil, err
+	}
+	if err := w.meets(); err != nil {
 		return nil, err
 	}
 	p := &Plan{Host: head.Host, Revision: opt.Revision, Lock: opt.Lock, Frozen: head.Frozen, Observed: base.Len(), Desired: head.Len()}
@@ -137,6 +143,7 @@ func (p *Plan) fill(w *world) error {
 		return nil
 	}
 	stuck, split, explicit := map[resource.ID]string{}, map[resource.ID]bool{}, false
+	maps.Copy(stuck, w.opt.Withhold)
 	differ := w.differ()
 	for {
 		d := w.decide(differ, stuck, split, explicit)
@@ -168,7 +175,9 @@ func (p *Plan) describe(d *decision, nodes []*node, drop []bool, after [][]int) 
 				phase = d.phases()
 			}
 			a := d.action(n)
-			a.Phase = phase(a)
+			if a.Phase = phase(a); a.Phase == Shutdown || a.Phase == Release {
+				a.Wait = d.terms[a.Owner()].Linger
+			}
 			actions[n] = a
 			p.Actions = append(p.Actions, a)
 		}

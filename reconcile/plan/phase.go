@@ -35,11 +35,21 @@ func (w *world) phases() func(*Action) Phase {
 			return Shutdown
 		case !was[owner] && !stays(owner):
 			return Implement
-		case strings.HasPrefix(string(a.ID.Kind), "ovs."):
+		case strings.HasPrefix(string(a.ID.Kind), "ovs."), a.ID.Kind == resource.KindBridgePort, made(a):
 			return Design
 		}
 		return Implement
 	}
+}
+
+// made reports whether a is about a bridge, VLAN or VXLAN of the kernel's.
+func made(a *Action) bool {
+	e := a.After
+	if e == nil {
+		e = a.Before
+	}
+	l, ok := e.State.(resource.Link)
+	return ok && l.NS == "" && l.Sort() != "" && l.Host == ""
 }
 
 // Owner is whose action it is: the new owner where it changes.
@@ -74,6 +84,9 @@ func (d *decision) disrupts(n *node) string {
 			return fmt.Sprintf("frames through %s while its MTU changes: %s", st.Name, d.usersOwners(n.id))
 		}
 	case resource.Link:
+		if st.Bridge != nil && n.goes() {
+			return fmt.Sprintf("everything plugged into %s %s: %s", st.Name, lost, d.usersOwners(n.id))
+		}
 		if n.goes() || n.changed("mtu", "mac", "up") {
 			return fmt.Sprintf("traffic of %s through %s %s", owner, st.ID().Name, lost)
 		}
@@ -87,7 +100,10 @@ func (d *decision) disrupts(n *node) string {
 		}
 	case resource.Process:
 		return d.stops(n, st)
-	case resource.Port, resource.Tunnel:
+	case resource.Port, resource.Tunnel, resource.BridgePort:
+		if d.withLink(n) {
+			return ""
+		}
 		return plugged(n, lost)
 	}
 	return ""
@@ -108,6 +124,14 @@ func (d *decision) stops(n *node, st resource.Process) string {
 	return fmt.Sprintf("clients of %s wait while it restarts", st.Name)
 }
 
+// withLink reports whether what n plugs in goes with its namespace, which says so.
+func (d *decision) withLink(n *node) bool {
+	return slices.ContainsFunc(d.wasRequired(n.id, n.before, n.after), func(id resource.ID) bool {
+		link := d.nodes[id]
+		return id.Kind == resource.KindLink && link != nil && link.goes() && link.gone != nil && link.gone.id.Kind == resource.KindNS
+	})
+}
+
 func plugged(n *node, lost string) string {
 	switch st := n.before.State.(type) {
 	case resource.Tunnel:
@@ -117,6 +141,16 @@ func plugged(n *node, lost string) string {
 	case resource.Port:
 		switch {
 		case !n.goes() && !n.changed("peer"):
+		case st.IfaceID != "":
+			return fmt.Sprintf("the link of NIC %s %s", st.IfaceID, lost)
+		case st.Uplink:
+			return fmt.Sprintf("the wire of %s %s", st.Bridge, lost)
+		default:
+			return fmt.Sprintf("traffic through port %s of %s %s", st.Name, st.Bridge, lost)
+		}
+	case resource.BridgePort:
+		switch {
+		case !n.goes() && !n.changed("isolated"):
 		case st.IfaceID != "":
 			return fmt.Sprintf("the link of NIC %s %s", st.IfaceID, lost)
 		case st.Uplink:

@@ -3,9 +3,13 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"weft.dev/reconcile/resource"
 )
+
+// lingering is how the reason ends that something is left alone for a while only.
+const lingering = " is held (" + resource.HoldLingering + ")"
 
 // pinLeft pins what resources that are left alone stand on.
 func (d *decision) pinLeft() {
@@ -93,6 +97,10 @@ func (d *decision) pinWanted() {
 		}
 	}
 	for _, n := range d.list {
+		if why, ok := d.pins[n.id]; ok && n.verb == Delete && strings.HasSuffix(why, lingering) {
+			n.verb = "" // it goes when what lingers has gone, and nothing is wrong till then
+			continue
+		}
 		if why, ok := d.pins[n.id]; ok && n.goes() {
 			d.block(n, "it has to stay: "+why)
 		}

@@ -92,6 +92,9 @@ type Options struct {
 	Last *resource.Intent
 	// Target, when not empty, limits the plan to these owners.
 	Target []resource.Owner
+	// Withhold are resources that must not be made or changed now, and why: they are
+	// blocked.
+	Withhold map[resource.ID]string
 	// Revision names the desired commit, Lock the digest of its lock file.
 	Revision string
 	Lock     string

@@ -232,6 +232,8 @@ func TestDisruptions(t *testing.T) {
 	addr := resource.Addr{NS: "r0", Link: "eth0", Prefix: netip.MustParsePrefix("10.1.1.1/24")}
 	route := resource.Route{NS: "r0", Dst: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("10.1.1.254"), Dev: "eth0"}
 	port := resource.Port{Bridge: "br0", Name: "tap0", IfaceID: "acme/vm/web"}
+	inner := link.ID()
+	plugged := resource.Port{Bridge: "br0", Name: "h0", Link: &inner}
 	process := resource.Process{Name: "web/dnsmasq", NS: "r0", Argv: []string{"dnsmasq"}, Reload: "HUP"}
 	chain := resource.Chain{NS: "r0", Family: 4, Table: "filter", Name: "FORWARD"}
 	set := resource.AddrSet{NS: "r0", Name: "peers", Family: 4}
@@ -270,6 +272,8 @@ func TestDisruptions(t *testing.T) {
 		{"flows", all, with(moreFlows), ""},
 		{"file", all, with(rewritten), ""},
 		{"router", all, []resource.State{bridge, port, flows, file}, "the router of network/acme/web is lost"},
+		{"router with its port", append(slices.Clone(all), plugged), []resource.State{bridge, port, flows, file}, "the router of network/acme/web is lost"},
+		{"router's port", append(slices.Clone(all), plugged), all, "traffic through port h0 of br0 is lost"},
 		{"bridge", []resource.State{bridge, port}, nil, "everything plugged into br0 is lost: network/acme/web"},
 	}
 	world := func(states []resource.State) *resource.Intent {

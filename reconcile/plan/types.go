@@ -2,6 +2,7 @@ package plan
 
 import (
 	"errors"
+	"time"
 
 	"weft.dev/reconcile/resource"
 )
@@ -77,6 +78,9 @@ type Action struct {
 	Drift bool
 	// Phase is the lifecycle verb that the action is shown under.
 	Phase Phase
+	// Wait is how long a host waits before it, from when it first sees that nothing
+	// of the owner runs.
+	Wait time.Duration
 }
 
 // A Phase is a verb of a network's lifecycle. It labels actions, nothing more.

@@ -90,6 +90,38 @@ func (w *world) claims() error {
 	return nil
 }
 
+// meets reports what differs and has an ID or a claim of what does not: a folded
+// fragment is opened only to name it.
+func (w *world) meets() error {
+	if len(w.after) == 0 || len(w.same) == 0 {
+		return nil
+	}
+	differs := make(map[uint64]*resource.Entry, len(w.after))
+	for _, e := range w.after {
+		_, held := w.heldOwner[e.Owner]
+		for i, m := range resource.Marks(e.State) {
+			if i == 0 || !held {
+				differs[m] = e
+			}
+		}
+	}
+	for _, f := range w.same {
+		_, held := w.heldOwner[f.Owner]
+		for i, m := range f.Marks() {
+			e, ok := differs[m]
+			if !ok || held && i >= f.Len() {
+				continue
+			}
+			for _, o := range f.Entries() {
+				if what, ok := resource.Marked(o.State, m); ok {
+					return fmt.Errorf("%s is asked for twice: by %s%s and by %s%s", what, o.Owner, at(&o), e.Owner, at(e))
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // sortedAfter lists the desired claimants in a stable order.
 func (w *world) sortedAfter() []resource.ID {
 	var out []resource.ID
@@ -301,7 +333,8 @@ func namespace(id resource.ID, e *resource.Entry) string {
 	switch id.Kind {
 	case resource.KindNS:
 		return id.Name
-	case resource.KindLink, resource.KindAddr, resource.KindRoute, resource.KindSysctl, resource.KindChain, resource.KindSet:
+	case resource.KindLink, resource.KindAddr, resource.KindRoute, resource.KindSysctl, resource.KindQdisc,
+		resource.KindChain, resource.KindSet:
 		ns, _, _ := strings.Cut(id.Name, "/")
 		return ns
 	case resource.KindProcess:
@@ -318,18 +351,24 @@ func namespace(id resource.ID, e *resource.Entry) string {
 // carries reports whether things of kind u may stand on id, so that it cannot
 // or must not go while nobody sees them.
 func carries(id resource.ID, u resource.Unread) bool {
+	within := u.NS == "" || namespace(id, nil) == u.NS
+	in := func(kinds ...resource.Kind) bool { return within && slices.Contains(kinds, id.Kind) }
 	switch u.Kind {
 	case resource.KindPort, resource.KindTunnel, resource.KindFlows:
 		return id.Kind == resource.KindBridge
+	case resource.KindBridgePort:
+		return id.Kind == resource.KindLink && namespace(id, nil) == ""
+	case resource.KindQdisc:
+		return in(resource.KindNS, resource.KindLink, resource.KindBridgePort)
 	case resource.KindAddr, resource.KindRoute, resource.KindSysctl:
-		return (id.Kind == resource.KindNS || id.Kind == resource.KindLink) && (u.NS == "" || namespace(id, nil) == u.NS)
+		return in(resource.KindNS, resource.KindLink)
 	case resource.KindLink:
-		return (id.Kind == resource.KindNS || id.Kind == resource.KindBridge) && (u.NS == "" || namespace(id, nil) == u.NS)
+		return in(resource.KindNS, resource.KindBridge)
 	case resource.KindChain:
 		// A chain does not lie within a set, but holds on to it.
-		return (id.Kind == resource.KindNS || id.Kind == resource.KindSet) && (u.NS == "" || namespace(id, nil) == u.NS)
+		return in(resource.KindNS, resource.KindSet)
 	case resource.KindSet, resource.KindProcess:
-		return id.Kind == resource.KindNS && (u.NS == "" || namespace(id, nil) == u.NS)
+		return in(resource.KindNS)
 	}
 	return false
 }

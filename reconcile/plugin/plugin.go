@@ -14,7 +14,8 @@ import (
 	"weft.dev/schema"
 )
 
-// A Guru decides the topology of networks: broadcast domain, ports, tunnels.
+// A Guru decides the topology of networks: which broadcast domains, on which
+// hosts. What that means for the switch of a physical network its Switch says.
 type Guru interface {
 	// Name is CloudStack's name of it.
 	Name() string
@@ -23,6 +24,18 @@ type Guru interface {
 	CanHandle(n *model.Network) string
 	// Design asks for the topology of n on every host of n.
 	Design(n *model.Network, out *Draft)
+}
+
+// A System guru serves traffic of the hosts themselves: it designs no network of
+// guests.
+type System interface {
+	// Name is CloudStack's name of it.
+	Name() string
+	// CanHandle returns "" if the guru serves that type of traffic of p, else why
+	// not. Exactly one of a registry must accept.
+	CanHandle(p *model.PhysicalNetwork, traffic string) string
+	// DesignHost asks for what that traffic needs on h. out.Owner is host/NAME.
+	DesignHost(h *model.Host, p *model.PhysicalNetwork, out *Draft)
 }
 
 // An Element turns offered services of a network into resources.
@@ -36,10 +49,17 @@ type Element interface {
 	Implement(n *model.Network, out *Draft)
 }
 
-// A Switch designs what the networks of one host share.
+// A Switch knows one kind of switch, vswitch of PhysicalNetwork: what networks are
+// made of on it, and what the networks of one host share.
 type Switch interface {
 	// Name is the vswitch of PhysicalNetwork: "OpenVSwitch".
 	Name() string
+	// Carries returns "" if n's hosts can have n, else why not, as the end of the
+	// sentence "NAME declines: ...".
+	Carries(n *model.Network) string
+	// DesignSegment asks for s, a broadcast domain of n, on every host of s: ports
+	// of its guests and router, and what joins them.
+	DesignSegment(n *model.Network, s *model.Segment, out *Draft)
 	// DesignHost asks for the host's own resources, given the union of what
 	// its networks need. out.Owner is host/NAME.
 	DesignHost(h *model.Host, needs *Needs, out *Draft)
@@ -49,6 +69,7 @@ type Switch interface {
 type Registry struct {
 	Gurus    []Guru
 	Public   Guru // designs the public leg of every router
+	System   []System
 	Elements []Element
 	Switches []Switch
 }
@@ -109,12 +130,26 @@ func (d *Draft) Flow(host string, ports []resource.ID, rules ...resource.Flow) {
 	e.State = f
 }
 
-// RouterGuards are the chains that every router has and that have to stand
-// before its ports carry traffic.
-func RouterGuards(ns string) []resource.ID {
+// RouterGuards are the chains that every router of n has and that have to stand
+// before its ports in ns carry traffic.
+func RouterGuards(n *model.Network, ns string) []resource.ID {
+	guards := guardsOf(ns, 4)
+	if n.IP6 != nil {
+		guards = append(guards, guardsOf(ns, 6)...)
+	}
+	return guards
+}
+
+// RouterGuards4 are those of RouterGuards for IPv4.
+func RouterGuards4(ns string) []resource.ID { return guardsOf(ns, 4) }
+
+// RouterGuards6 are those of RouterGuards for IPv6.
+func RouterGuards6(ns string) []resource.ID { return guardsOf(ns, 6) }
+
+func guardsOf(ns string, family int) []resource.ID {
 	return []resource.ID{
-		resource.ChainID(ns, 4, "filter", "INPUT"),
-		resource.ChainID(ns, 4, "filter", "FORWARD"),
+		resource.ChainID(ns, family, "filter", "INPUT"),
+		resource.ChainID(ns, family, "filter", "FORWARD"),
 	}
 }
 
@@ -134,6 +169,12 @@ type Needs struct {
 	Labels   []string
 	Tunnels  []TunnelNeed
 	Segments []SegmentNeed
+	Privates []PrivateNeed
+	// Wires are the VLANs that several owners have ports in on a Linux bridge.
+	Wires []WireNeed
+	// Bridges are those of the host that are the switch's whom it is asked, in
+	// the order of the document: the compiler fills them in.
+	Bridges []*schema.HostBridge
 	// MTUs state the wires below the host's labels, as the zone's physical
 	// networks say: the compiler fills them in for every bridge of the host.
 	MTUs []LabelMTU
@@ -167,6 +208,19 @@ type SegmentNeed struct {
 	MAC     schema.MAC
 }
 
+// A PrivateNeed is a secondary VLAN of a private VLAN: the host has to know it
+// where it has ports of the primary, whoever's they are.
+type PrivateNeed struct {
+	Primary   Segment
+	Secondary uint32
+}
+
+// A WireNeed is a VLAN of a label that ports of several owners are plugged into.
+type WireNeed struct {
+	Label string
+	VLAN  uint32
+}
+
 // A Segment is a broadcast domain as the pipeline knows it.
 type Segment struct {
 	Scheme string // vlan (0 = untagged) | vxlan | gre | geneve | stt
@@ -184,6 +238,7 @@ type Domain struct {
 	Segment Segment
 	MTU     int
 	NICs    []string // account/vm/nic
+	Gates   []Gate   // of networks with security groups
 }
 
 // A Relay is a listener that passes connections on to members.

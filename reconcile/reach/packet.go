@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"weft.dev/reconcile/resource"
 	"weft.dev/schema"
@@ -19,39 +20,47 @@ import (
 type Packet struct {
 	In, Out  string // interfaces; Out is known after routing
 	Src, Dst netip.Addr
-	Proto    string // tcp udp icmp
+	Proto    string // tcp udp icmp icmpv6
 	Port     uint16 // destination port; of icmp, the type
 	dnat     bool
 }
 
-// A Router is the packet filter of one namespace, indexed.
+// A Router is the packet filter of one namespace for one family, indexed.
 type Router struct {
 	NS     string
+	Family int                        // 4 or 6
 	chains map[string]*resource.Chain // "table/name"
 	sets   map[string][]netip.Prefix
 	links  map[string][]netip.Prefix // addresses by link
 }
 
-// Routers finds the routers in fragments, by namespace.
+// Routers finds the routers in fragments, by namespace; those of IPv6 are where
+// chains of it are, each behind that of IPv4.
 func Routers(frags []*resource.Fragment) []*Router {
-	by := map[string]*Router{}
-	at := func(ns string) *Router {
-		if by[ns] == nil {
-			by[ns] = &Router{NS: ns, chains: map[string]*resource.Chain{}, sets: map[string][]netip.Prefix{}, links: map[string][]netip.Prefix{}}
+	type key struct {
+		ns     string
+		family int
+	}
+	by := map[key]*Router{}
+	at := func(ns string, family int) *Router {
+		k := key{ns, family}
+		if by[k] == nil {
+			by[k] = &Router{NS: ns, Family: family, chains: map[string]*resource.Chain{}, sets: map[string][]netip.Prefix{}, links: map[string][]netip.Prefix{}}
 		}
-		return by[ns]
+		return by[k]
 	}
 	var names []string
 	for _, f := range frags {
 		for _, e := range f.Entries() {
 			switch s := e.State.(type) {
 			case resource.Chain:
-				at(s.NS).chains[s.Table+"/"+s.Name] = &s
+				at(s.NS, s.Family).chains[s.Table+"/"+s.Name] = &s
 			case resource.AddrSet:
-				at(s.NS).sets[s.Name] = s.Members
+				at(s.NS, s.Family).sets[s.Name] = s.Members
 			case resource.Addr:
-				if s.NS != "" {
-					at(s.NS).links[s.Link] = append(at(s.NS).links[s.Link], s.Prefix)
+				if s.NS != "" && !s.Prefix.Addr().IsLinkLocalUnicast() {
+					r := at(s.NS, familyOf(s.Prefix.Addr()))
+					r.links[s.Link] = append(r.links[s.Link], s.Prefix)
 				}
 			case resource.NS:
 				names = append(names, s.Name)
@@ -61,9 +70,19 @@ func Routers(frags []*resource.Fragment) []*Router {
 	slices.Sort(names)
 	var out []*Router
 	for _, n := range slices.Compact(names) {
-		out = append(out, at(n))
+		out = append(out, at(n, 4))
+		if r := by[key{n, 6}]; r != nil && len(r.chains) > 0 {
+			out = append(out, r)
+		}
 	}
 	return out
+}
+
+func familyOf(a netip.Addr) int {
+	if a.Is4() {
+		return 4
+	}
+	return 6
 }
 
 // A Verdict says what became of a packet.
@@ -200,7 +219,7 @@ func (r *Router) matches(m *resource.Match, p *Packet) bool {
 }
 
 func matchPorts(m *resource.Match, p *Packet) bool {
-	if p.Proto == "icmp" {
+	if isICMP(p.Proto) {
 		return len(m.DstPorts) == 0 && (m.ICMPType == 0 || m.ICMPType == int(p.Port)+1)
 	}
 	if m.ICMPType != 0 {
@@ -226,14 +245,41 @@ func in(l []netip.Prefix, a netip.Addr) bool {
 // portText is "443/tcp", "8000-8100/udp" or "icmp type 8".
 func portText(proto string, from, to uint16) string {
 	switch {
-	case proto == "icmp" && from == 0 && to == 255:
-		return "icmp"
-	case proto == "icmp":
-		return "icmp type " + span(from, to)
+	case !known(proto):
+		return proto
+	case isICMP(proto) && from == 0 && to == 255:
+		return proto
+	case isICMP(proto):
+		return proto + " type " + span(from, to)
 	case from <= 1 && to == 65535:
 		return proto
 	}
 	return span(from, to) + "/" + proto
+}
+
+// portsIn reads what portText wrote; what it did not write is a protocol without
+// ports.
+func portsIn(text string) (proto string, from, to uint16) {
+	proto, ports := text, ""
+	if word, rest, ok := strings.Cut(text, " type "); ok && isICMP(word) {
+		proto, ports = word, rest
+	} else if rest, after, ok := strings.Cut(text, "/"); ok {
+		proto, ports = after, rest
+	}
+	first, last := portsOf(proto)
+	a, b, ranged := strings.Cut(ports, "-")
+	if !ranged {
+		b = a
+	}
+	lo, errLo := strconv.ParseUint(a, 10, 16)
+	hi, errHi := strconv.ParseUint(b, 10, 16)
+	switch {
+	case !known(proto):
+		return text, 0, 0
+	case errLo != nil || errHi != nil:
+		return proto, first, last
+	}
+	return proto, uint16(lo), uint16(hi)
 }
 
 func span(from, to uint16) string {

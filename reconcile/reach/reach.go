@@ -2,6 +2,7 @@ package reach
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,12 +18,10 @@ const (
 	public = model.PublicLink
 )
 
-var everywhere = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-
 // A Way is traffic that may begin: from somewhere to somewhere, on ports.
 type Way struct {
-	// From and To are "internet", "network/ACCOUNT/NAME", an address or a
-	// CIDR.
+	// From and To are "internet", "network/ACCOUNT/NAME", an address or a CIDR;
+	// "network/ACCOUNT/NAME CIDR" are some of its guests.
 	From string `json:"from"`
 	To   string `json:"to"`
 	// Ports are "443/tcp", "tcp" (all of it), "icmp type 8".
@@ -49,34 +48,87 @@ func (w Way) Compare(o Way) int {
 }
 
 // Of lists the ways through the routers of owner's fragment: from the internet
-// to its public addresses, and from its guests to the internet. It is sorted.
+// to its public addresses, and from its guests, all of them alike, to the
+// internet. It is sorted.
 func Of(f *resource.Fragment) []Way {
+	routers := Routers([]*resource.Fragment{f})
+	list := tried(routers, routers, string(f.Owner))
+	list = slices.DeleteFunc(list, func(t trial) bool { return t.part })
+	return texts(narrow(list))
+}
+
+// protocols are those that a router of a family is tried with.
+func protocols(family int) []string {
+	if family == 6 {
+		return []string{"tcp", "udp", "icmpv6"}
+	}
+	return []string{"tcp", "udp", "icmp"}
+}
+
+func isICMP(proto string) bool { return proto == "icmp" || proto == "icmpv6" }
+
+func known(proto string) bool { return proto == "tcp" || proto == "udp" || isICMP(proto) }
+
+// A trial is what some packets do that all begin alike: a Way before it is text.
+type trial struct {
+	from, to place
+	part     bool // some of an owner's guests only
+	proto    string
+	lo, hi   uint16
+	at       string
+}
+
+func (t trial) way() Way {
+	return Way{From: t.from.name, To: t.to.name, Ports: portText(t.proto, t.lo, t.hi), At: t.at}
+}
+
+func texts(list []trial) []Way {
 	var out []Way
-	for _, r := range Routers([]*resource.Fragment{f}) {
-		out = append(out, r.inbound()...)
-		out = append(out, r.outbound(string(f.Owner))...)
+	for _, t := range list {
+		out = append(out, t.way())
 	}
 	slices.SortFunc(out, Way.Compare)
 	return slices.Compact(out)
 }
 
-var protocols = []string{"tcp", "udp", "icmp"}
+// tried lists all that may begin through the routers, by the cells of both: they
+// and those that they are compared with.
+func tried(routers, both []*Router, owner string) []trial {
+	var out []trial
+	for _, family := range []int{4, 6} {
+		rivals := ofFamily(both, family)
+		if len(rivals) == 0 {
+			continue
+		}
+		all := gridOf(rivals, netip.Addr{})
+		for _, r := range ofFamily(routers, family) {
+			if family == 4 {
+				out = append(out, r.inbound(rivals)...)
+			} else {
+				out = append(out, r.routed(all)...)
+			}
+			out = append(out, r.outbound(all, owner)...)
+		}
+	}
+	return out
+}
 
-// inbound tries every public address from every source and on every port
-// between which some rule could tell a difference.
-func (r *Router) inbound() []Way {
-	var out []Way
-	for _, addr := range r.links[public] {
-		for _, from := range r.places(func(m *resource.Match) []netip.Prefix { return r.named(m.Src, m.SrcSet) }) {
-			for _, proto := range protocols {
-				out = append(out, r.sweep(proto, func(port uint16) (string, bool) {
-					v := r.Send(Packet{In: public, Src: from.probe, Dst: addr.Addr(), Proto: proto, Port: port})
-					return arrival(v, addr.Addr(), proto, port), v.Pass && !(v.Local && proto != "icmp")
-				}, from.name, addr.Addr().String())...)
+// inbound tries every public address from everywhere.
+func (r *Router) inbound(both []*Router) []trial {
+	var out []trial
+	for _, p := range r.links[public] {
+		addr := p.Addr()
+		g := gridOf(both, addr)
+		for _, from := range g.outside() {
+			for _, proto := range protocols(4) {
+				out = append(out, sweep(g, trial{from: from, to: place{name: addr.String()}, proto: proto}, func(port uint16) (string, bool) {
+					v := r.Send(Packet{In: public, Src: from.probe, Dst: addr, Proto: proto, Port: port})
+					return arrival(v, addr, proto, port), v.Pass && !(v.Local && proto != "icmp")
+				})...)
 			}
 		}
 	}
-	return narrow(out)
+	return out
 }
 
 // arrival says where a packet ends, as an offset-free text, so that ranges
@@ -99,187 +151,139 @@ func shift(got, asked uint16) string {
 	return "-" + span(asked-got, asked-got)
 }
 
-func (r *Router) outbound(owner string) []Way {
-	var src netip.Prefix
-	for _, p := range r.links[guest] {
-		src = p
-	}
-	if !src.IsValid() || len(r.links[public]) == 0 {
+// outbound tries to leave from everywhere in the guests' network.
+func (r *Router) outbound(g *grid, owner string) []trial {
+	if len(r.links[guest]) == 0 || len(r.links[public]) == 0 {
 		return nil
 	}
-	var out []Way
-	for _, to := range r.places(func(m *resource.Match) []netip.Prefix { return r.named(m.Dst, m.DstSet) }) {
-		if to.name != "internet" && src.Overlaps(to.cidr) || r.own(to.probe) {
-			continue
-		}
-		for _, proto := range protocols {
-			out = append(out, r.sweep(proto, func(port uint16) (string, bool) {
-				v := r.Send(Packet{In: guest, Src: src.Addr().Next(), Dst: to.probe, Proto: proto, Port: port})
-				return "", v.Pass
-			}, owner, to.name)...)
-		}
-	}
-	return narrowTo(out)
-}
-
-// named lists the CIDRs that a rule names, itself or through a set.
-func (r *Router) named(p netip.Prefix, set string) []netip.Prefix {
-	if set != "" {
-		return r.sets[set]
-	}
-	if p.IsValid() {
-		return []netip.Prefix{p}
-	}
-	return nil
-}
-
-// A place is a CIDR with an address in it that no narrower one holds.
-type place struct {
-	name  string
-	cidr  netip.Prefix
-	probe netip.Addr
-}
-
-// places lists the CIDRs that rules tell apart, and the internet as all the
-// rest.
-func (r *Router) places(of func(*resource.Match) []netip.Prefix) []place {
-	var list []netip.Prefix
-	for _, c := range r.chains {
-		for i := range c.Rules {
-			list = append(list, of(&c.Rules[i].Match)...)
-		}
-	}
-	slices.SortFunc(list, func(a, b netip.Prefix) int { return cmp.Or(a.Addr().Compare(b.Addr()), a.Bits()-b.Bits()) })
-	list = slices.Compact(list)
-	out := []place{{"internet", everywhere, elsewhere(list)}}
-	for _, p := range list {
-		if p != everywhere {
-			out = append(out, place{p.String(), p, p.Addr()})
+	net := r.links[guest][0].Masked()
+	var out []trial
+	targets := g.beyond(net)
+	for _, from := range g.inside(net, owner) {
+		for _, to := range targets {
+			for _, proto := range protocols(r.Family) {
+				out = append(out, sweep(g, trial{from: from, to: to, part: !from.all, proto: proto}, func(port uint16) (string, bool) {
+					v := r.Send(Packet{In: guest, Src: from.probe, Dst: to.probe, Proto: proto, Port: port})
+					return "", v.Pass
+				})...)
+			}
 		}
 	}
 	return out
 }
 
-// elsewhere is a public address in none of list: one of a few that are set aside
-// for documentation and benchmarks, or the first free one.
-func elsewhere(list []netip.Prefix) netip.Addr {
-	a := netip.MustParseAddr("198.18.0.1")
-	for i := 0; i < len(list)+1; i++ {
-		j := slices.IndexFunc(list, func(p netip.Prefix) bool { return p != everywhere && p.Contains(a) })
-		if j < 0 {
-			break
-		}
-		a = last(list[j]).Next()
-	}
-	return a
-}
-
-func last(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().As4()
-	for i := p.Bits(); i < 32; i++ {
-		b[i/8] |= 1 << (7 - i%8)
-	}
-	return netip.AddrFrom4(b)
-}
-
-// sweep tries one port of each interval that rules tell apart and joins
-// neighbours that fare alike.
-func (r *Router) sweep(proto string, try func(uint16) (string, bool), from, to string) []Way {
-	var out []Way
-	type run struct {
-		start uint16
-		at    string
-		open  bool
-	}
-	cuts, end := r.cuts(proto)
-	cur := run{}
+// sweep tries one port of each interval and joins neighbours that fare alike.
+func sweep(g *grid, t trial, try func(uint16) (string, bool)) []trial {
+	var out []trial
+	_, end := portsOf(t.proto)
+	open := false
 	flush := func(stop uint16) {
-		if cur.open {
-			out = append(out, Way{From: from, To: to, Ports: portText(proto, cur.start, stop), At: cur.at})
+		if open {
+			t.hi = stop
+			out = append(out, t)
 		}
 	}
-	for i, c := range cuts {
-		at, open := try(c)
-		if i == 0 {
-			cur = run{c, at, open}
+	for i, port := range g.ports[t.proto] {
+		at, passes := try(port)
+		if i > 0 && at == t.at && passes == open {
 			continue
 		}
-		if at != cur.at || open != cur.open {
-			flush(c - 1)
-			cur = run{c, at, open}
+		if i > 0 {
+			flush(port - 1)
 		}
+		t.lo, t.at, open = port, at, passes
 	}
 	flush(end)
 	return out
 }
 
-// cuts lists the first port of every interval that some rule tells from the one
-// before, and the last port of all. For icmp ports are types.
-func (r *Router) cuts(proto string) ([]uint16, uint16) {
-	end, first := uint16(65535), uint16(1)
-	if proto == "icmp" {
-		end, first = 255, 0
+// narrow drops what a CIDR may do that a wider one, or all the rest, may do too.
+func narrow(list []trial) []trial {
+	list = drop(list, func(t *trial) *place { return &t.from })
+	return drop(list, func(t *trial) *place { return &t.to })
+}
+
+// drop looks at one end of trials that are equal but for that end and the ports.
+func drop(list []trial, end func(*trial) *place) []trial {
+	type rest struct{ other, proto, at string }
+	key := func(t trial) rest {
+		e := end(&t)
+		*e = place{}
+		return rest{t.from.name + " " + t.to.name, t.proto, t.at}
 	}
-	out := []uint16{first}
-	add := func(from, to uint16) {
-		out = append(out, from)
-		if to < end {
-			out = append(out, to+1)
+	wide := map[rest][]trial{}
+	for _, t := range list {
+		if e := end(&t); e.all || e.cidr.IsValid() {
+			wide[key(t)] = append(wide[key(t)], t)
 		}
 	}
-	for _, c := range r.chains {
-		for i := range c.Rules {
-			m := &c.Rules[i].Match
-			if m.Proto != "" && m.Proto != proto {
-				continue
-			}
-			if proto == "icmp" && m.ICMPType > 0 {
-				add(uint16(m.ICMPType-1), uint16(m.ICMPType-1))
-			}
-			if proto != "icmp" {
-				for _, p := range m.DstPorts {
-					add(p.From, p.To)
-				}
-			}
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out), end
-}
-
-// narrow drops what a CIDR may do that a wider one, or the whole internet, may do
-// too.
-func narrow(ways []Way) []Way {
-	return drop(ways, func(w *Way) *string { return &w.From })
-}
-
-func narrowTo(ways []Way) []Way {
-	return drop(ways, func(w *Way) *string { return &w.To })
-}
-
-func drop(ways []Way, end func(*Way) *string) []Way {
-	all := slices.Clone(ways)
-	return slices.DeleteFunc(ways, func(w Way) bool {
-		cidr, err := netip.ParsePrefix(*end(&w))
-		if err != nil {
+	return slices.DeleteFunc(list, func(t trial) bool {
+		e := end(&t)
+		if !e.cidr.IsValid() {
 			return false
 		}
-		return slices.ContainsFunc(all, func(o Way) bool {
-			wide := *end(&o)
-			*end(&o) = *end(&w)
-			if o != w {
-				return false
-			}
-			p, err := netip.ParsePrefix(wide)
-			return wide == "internet" || err == nil && p.Bits() < cidr.Bits() && p.Contains(cidr.Addr())
+		return slices.ContainsFunc(wide[key(t)], func(o trial) bool {
+			w := end(&o)
+			wider := w.all || w.cidr.Bits() < e.cidr.Bits() && w.cidr.Contains(e.cidr.Addr())
+			return wider && o.lo <= t.lo && t.hi <= o.hi
 		})
 	})
 }
 
-// Members lists who is in which broadcast domain: those of one hear each other.
+// less lists what a has and b has not: ends are equal or have nothing in common,
+// ports are counted one by one.
+func less(a, b []trial) []trial {
+	type ends struct{ from, to, proto, at string }
+	key := func(t trial) ends { return ends{t.from.name, t.to.name, t.proto, t.at} }
+	has := map[ends][]trial{}
+	for _, t := range b {
+		has[key(t)] = append(has[key(t)], t)
+	}
+	var out []trial
+	for _, t := range a {
+		left := []trial{t}
+		for _, o := range has[key(t)] {
+			var next []trial
+			for _, l := range left {
+				next = append(next, l.without(o)...)
+			}
+			left = next
+		}
+		out = append(out, left...)
+	}
+	return out
+}
+
+// without is t less the ports of o.
+func (t trial) without(o trial) []trial {
+	if o.hi < t.lo || t.hi < o.lo {
+		return []trial{t}
+	}
+	var out []trial
+	if t.lo < o.lo {
+		before := t
+		before.hi = o.lo - 1
+		out = append(out, before)
+	}
+	if o.hi < t.hi {
+		after := t
+		after.lo = o.hi + 1
+		out = append(out, after)
+	}
+	return out
+}
+
+// Members lists who is in which broadcast domain: those of one hear each other,
+// unless security groups decide: then what these let begin.
 func Members(domains []plugin.Domain) []Way {
 	var out []Way
 	for _, d := range domains {
+		for _, g := range d.Gates {
+			out = append(out, gated(g)...)
+		}
+		if len(d.Gates) > 0 {
+			continue
+		}
 		for _, n := range d.NICs {
 			out = append(out, Way{From: "nic/" + n, To: d.Network.String(), Ports: "all"})
 		}
@@ -293,58 +297,57 @@ type Change struct {
 	Removed []Way `json:"removed,omitempty"`
 }
 
-// Between compares the fragments of one host before and after; equal ones are
-// not looked at.
+// Between compares the fragments of one host before and after; equal ones, and
+// those of owners that head holds, are not looked at. It is exact: a way that
+// grows, or shrinks, counts by what it grows or shrinks by.
 func Between(base, head *resource.Intent) Change {
-	var before, after []Way
-	for _, f := range base.Fragments {
-		if _, held := head.Held(f.Owner); held {
-			continue // it stays as it is
-		}
-		if g := head.Fragment(f.Owner); g == nil || g.Print != f.Print {
-			before = append(before, Of(f)...)
+	var added, removed []Way
+	owners := map[resource.Owner]bool{}
+	for _, in := range []*resource.Intent{base, head} {
+		for _, f := range in.Fragments {
+			owners[f.Owner] = true
 		}
 	}
-	for _, f := range head.Fragments {
-		if _, held := head.Held(f.Owner); held {
+	for _, owner := range slices.Sorted(maps.Keys(owners)) {
+		f, g := base.Fragment(owner), head.Fragment(owner)
+		if _, held := head.Held(owner); held || f != nil && g != nil && f.Print == g.Print {
 			continue
 		}
-		if g := base.Fragment(f.Owner); g == nil || g.Print != f.Print {
-			after = append(after, Of(f)...)
-		}
+		was, is := routersOf(f), routersOf(g)
+		both := slices.Concat(was, is)
+		before, after := tried(was, both, string(owner)), tried(is, both, string(owner))
+		added = append(added, texts(narrow(less(after, before)))...)
+		removed = append(removed, texts(narrow(less(before, after)))...)
 	}
-	return Compare(before, after)
+	return Compare(removed, added)
 }
 
-// Compare tells two lists of ways apart.
+func routersOf(f *resource.Fragment) []*Router {
+	if f == nil {
+		return nil
+	}
+	return Routers([]*resource.Fragment{f})
+}
+
+// Compare tells two lists of ways apart, by ends and ports.
 func Compare(before, after []Way) Change {
-	var c Change
-	had := map[Way]bool{}
-	for _, w := range before {
-		had[w] = true
+	was, is := trials(before), trials(after)
+	return Change{Added: texts(less(is, was)), Removed: texts(less(was, is))}
+}
+
+func trials(ways []Way) []trial {
+	out := make([]trial, len(ways))
+	for i, w := range ways {
+		t := trial{from: place{name: w.From}, to: place{name: w.To}, at: w.At}
+		t.proto, t.lo, t.hi = portsIn(w.Ports)
+		out[i] = t
 	}
-	has := map[Way]bool{}
-	for _, w := range after {
-		has[w] = true
-		if !had[w] {
-			c.Added = append(c.Added, w)
-		}
-	}
-	for _, w := range before {
-		if !has[w] {
-			c.Removed = append(c.Removed, w)
-		}
-	}
-	slices.SortFunc(c.Added, Way.Compare)
-	slices.SortFunc(c.Removed, Way.Compare)
-	return c
+	return out
 }
 
 // Join adds the changes of another host: a router that moved is no change.
 func (c Change) Join(o Change) Change {
-	j := Compare(append(slices.Clip(c.Removed), o.Removed...), append(slices.Clip(c.Added), o.Added...))
-	j.Added, j.Removed = slices.Compact(j.Added), slices.Compact(j.Removed)
-	return j
+	return Compare(append(slices.Clip(c.Removed), o.Removed...), append(slices.Clip(c.Added), o.Added...))
 }
 
 // Exposed lists what a change newly opens to the internet: "203.0.113.20:443/tcp".
@@ -352,7 +355,11 @@ func (c Change) Exposed() []string {
 	var out []string
 	for _, w := range c.Added {
 		if w.Open() {
-			out = append(out, w.To+":"+w.Ports)
+			to := w.To
+			if strings.Contains(to, ":") { // IPv6, an address or a prefix
+				to = "[" + to + "]"
+			}
+			out = append(out, to+":"+w.Ports)
 		}
 	}
 	return out

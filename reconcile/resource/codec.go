@@ -20,7 +20,7 @@ const FormatVersion = 1
 func Kinds() []Kind {
 	return []Kind{
 		KindBridge, KindPort, KindTunnel, KindFlows, KindNS, KindLink, KindAddr, KindRoute, KindSysctl,
-		KindChain, KindSet, KindFile, KindProcess,
+		KindBridgePort, KindQdisc, KindChain, KindSet, KindFile, KindProcess,
 	}
 }
 
@@ -45,6 +45,10 @@ func decodeState(kind Kind, b []byte) (State, error) {
 		return decodeAs[Route](b)
 	case KindSysctl:
 		return decodeAs[Sysctl](b)
+	case KindBridgePort:
+		return decodeAs[BridgePort](b)
+	case KindQdisc:
+		return decodeAs[Qdisc](b)
 	case KindChain:
 		return decodeAs[Chain](b)
 	case KindSet:
@@ -264,6 +268,7 @@ type observedJSON[E any] struct {
 	Foreign       []foreignJSON      `json:"foreign,omitempty"`
 	Unread        []unreadJSON       `json:"unread,omitempty"`
 	Unbound       map[Owner][]string `json:"unbound,omitempty"`
+	Guests        []GuestPort        `json:"guests,omitempty"`
 }
 
 type foreignJSON struct {
@@ -279,7 +284,7 @@ type unreadJSON struct {
 
 // MarshalJSON implements json.Marshaler.
 func (x *Observed) MarshalJSON() ([]byte, error) {
-	w := observedJSON[entryOut]{FormatVersion: FormatVersion, Set: make([]entryOut, 0, len(x.Set)), Unbound: x.Unbound}
+	w := observedJSON[entryOut]{FormatVersion: FormatVersion, Set: make([]entryOut, 0, len(x.Set)), Unbound: x.Unbound, Guests: x.Guests}
 	for _, id := range x.Set.IDs() {
 		w.Set = append(w.Set, x.Set[id].out(""))
 	}
@@ -316,6 +321,7 @@ func (x *Observed) UnmarshalJSON(b []byte) error {
 		out.Unread = append(out.Unread, Unread(u))
 	}
 	maps.Copy(out.Unbound, w.Unbound)
+	out.Guests = w.Guests
 	*x = *out
 	return nil
 }

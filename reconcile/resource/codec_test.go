@@ -58,7 +58,11 @@ func drawState(r *rand.Rand, kind Kind) State {
 	case KindBridge:
 		return Bridge{word(), word(), word(), flag(), flag(), number(), word()}
 	case KindPort:
-		return Port{Bridge: word(), Name: word(), Type: word(), Peer: word(), IfaceID: word(), MAC: word(), Uplink: flag(), Link: maybe(), Guards: ids()}
+		p := Port{Bridge: word(), Name: word(), Type: word(), Peer: word(), IfaceID: word(), MAC: word(), Uplink: flag(), Link: maybe(), Guards: ids()}
+		if flag() {
+			p.Bond = &Bond{word(), word(), words()}
+		}
+		return p
 	case KindTunnel:
 		return Tunnel{word(), word(), word(), addr(), addr(), number(), maybe()}
 	case KindFlows:
@@ -66,9 +70,33 @@ func drawState(r *rand.Rand, kind Kind) State {
 	case KindNS:
 		return NS{word(), Owner(word())}
 	case KindLink:
-		return Link{NS: word(), Name: word(), Host: word(), MAC: word(), MTU: number(), Up: flag(), Of: word(), TxOff: flag()}
+		l := Link{NS: word(), Name: word(), Host: word(), MAC: word(), MTU: number(), Up: flag(), Of: word(), TxOff: flag()}
+		switch r.IntN(5) {
+		case 4:
+			l.Takeover = &Takeover{word(), []netip.Prefix{prefix()}, []netip.Prefix{prefix()}}
+		case 0:
+			l.Bridge = &LinuxBridge{flag(), flag(), flag()}
+		case 1:
+			l.VLAN = &VLAN{word(), number()}
+		case 2:
+			l.VXLAN = &VXLAN{
+				uint32(number()), addr(), number(), number(), flag(), []netip.Addr{addr()}, []Peer{{word(), addr()}}, addr(), word(), maybe(),
+			}
+		}
+		return l
+	case KindBridgePort:
+		p := BridgePort{word(), word(), word(), word(), flag(), flag(), flag(), flag(), flag(), nil, maybe(), ids()}
+		if flag() {
+			rule := GuestRule{number(), []PortSpan{{uint16(number()), uint16(number())}}, number(), number(), []netip.Prefix{prefix()}}
+			p.Guard = &Guard{flag(), flag(), flag(), word(), []Owned{{word(), prefix()}}, &GuestGroups{
+				flag(), []GuestRule{rule}, []GuestRule{rule}, []netip.Prefix{prefix()}, []netip.Addr{addr()},
+			}}
+		}
+		return p
+	case KindQdisc:
+		return Qdisc{word(), word(), number(), flag(), word(), word(), maybe()}
 	case KindAddr:
-		return Addr{word(), word(), prefix()}
+		return Addr{word(), word(), prefix(), maybe()}
 	case KindRoute:
 		return Route{word(), prefix(), addr(), word(), maybe()}
 	case KindSysctl:
@@ -102,8 +130,8 @@ func drawFlows(r *rand.Rand, word func() string, ids func() []ID) State {
 	for range r.IntN(4) {
 		f.Rules = append(f.Rules, Flow{
 			Table: uint8(r.IntN(256)), Priority: uint16(r.IntN(65536)),
-			Match: []Cond{{FlowField(r.IntN(25)), r.Uint64(), r.Uint64(), word()}},
-			Do:    []Act{{Op(r.IntN(15)), FlowField(r.IntN(25)), r.Uint64(), uint8(r.IntN(256)), word()}},
+			Match: []Cond{{FlowField(r.IntN(35)), r.Uint64(), r.Uint64(), word()}},
+			Do:    []Act{{Op(r.IntN(18)), FlowField(r.IntN(35)), r.Uint64(), uint8(r.IntN(256)), uint16(r.Uint32()), r.Uint32(), word()}},
 		})
 	}
 	return f

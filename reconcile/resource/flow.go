@@ -64,6 +64,9 @@ func (f Flows) Fingerprint() uint64 {
 		h.num(uint64(len(r.Do)))
 		for _, a := range r.Do {
 			h.num(uint64(a.Op)).num(uint64(a.Field)).num(a.Value).num(uint64(a.Table)).str(a.Sym)
+			if a.Zone != 0 || a.Mask != 0 {
+				h.num(uint64(a.Zone)<<32 | uint64(a.Mask))
+			}
 		}
 	}
 	return h.sum()
@@ -116,6 +119,27 @@ const (
 	FieldIP6SrcLo
 	FieldNDTargetHi
 	FieldNDTargetLo
+	FieldIP6DstHi
+	FieldIP6DstLo
+	FieldNDSLL    // the sender's MAC in a neighbour solicitation; match FieldICMPType and FieldICMPCode too
+	FieldNDTLL    // the owner's MAC in a neighbour advertisement; likewise
+	FieldICMPCode // match FieldICMPType too
+	FieldReg5     // groups of the sending NIC, 0 = none
+	FieldReg6     // groups of the receiving NIC
+	FieldCTState  // the CT constants; of the last OpCT
+	FieldCTMark   // of the connection
+	FieldConjID   // all clauses of OpConj with that id matched
+	FieldReg4     // secondary VLAN that a frame of a private VLAN is of, 0 = the primary
+)
+
+// The bits of FieldCTState, as OpenFlow has them.
+const (
+	CTNew     = 0x01
+	CTEst     = 0x02
+	CTRelated = 0x04
+	CTReply   = 0x08 // against the direction that the connection began in
+	CTInvalid = 0x10
+	CTTracked = 0x20
 )
 
 // A Cond matches one field. Mask 0 means exact.
@@ -147,6 +171,10 @@ const (
 	OpLearn       // learn the sender into Table, as reference/lab-notes 11 states; cookie of the owner
 	OpARPReply    // answer: Value is the MAC, Field is unused; target address is the one asked for
 	OpDeliver     // reg2 = number of port Sym, then resubmit(,Table)
+	OpCT          // look the packet's connection up in Zone, and go on at Table; match FieldEthType too
+	OpCTCommit    // remember the connection in Zone, with the bits Mask of its mark as in Value; likewise
+	OpConj        // the rule is clause Table, from 1, of the Mask clauses of conjunction Value
+	OpLimit       // drop what is beyond Value Mbit/s; what all rules of the owner pass that limit Sym with the same Table counts together; first in its rule
 )
 
 // An Act is one action of a Flow. An OpOutput or OpDeliver whose Sym is unbound
@@ -156,6 +184,8 @@ type Act struct {
 	Field FlowField `json:"f,omitempty"`
 	Value uint64    `json:"v,omitempty"`
 	Table uint8     `json:"t,omitempty"`
+	Zone  uint16    `json:"z,omitempty"` // of connection tracking
+	Mask  uint32    `json:"k,omitempty"`
 	Sym   string    `json:"s,omitempty"`
 }
 

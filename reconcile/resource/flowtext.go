@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"strings"
 
@@ -14,6 +15,9 @@ var fieldNames = [...]string{
 	FieldIPProto: "nw_proto", FieldIPSrc: "nw_src", FieldIPDst: "nw_dst", FieldARPOp: "arp_op", FieldARPSPA: "arp_spa",
 	FieldARPTPA: "arp_tpa", FieldARPSHA: "arp_sha", FieldTPSrc: "tp_src", FieldTPDst: "tp_dst", FieldICMPType: "icmp_type",
 	FieldIP6SrcHi: "ipv6_src_hi", FieldIP6SrcLo: "ipv6_src_lo", FieldNDTargetHi: "nd_target_hi", FieldNDTargetLo: "nd_target_lo",
+	FieldIP6DstHi: "ipv6_dst_hi", FieldIP6DstLo: "ipv6_dst_lo", FieldNDSLL: "nd_sll", FieldNDTLL: "nd_tll", FieldICMPCode: "icmp_code",
+	FieldReg5: "reg5", FieldReg6: "reg6", FieldCTState: "ct_state", FieldCTMark: "ct_mark", FieldConjID: "conj_id",
+	FieldReg4: "reg4",
 }
 
 // String names the field as Open vSwitch does where it can.
@@ -44,20 +48,32 @@ func condValue(c Cond) string {
 	if c.Sym != "" {
 		return c.Sym
 	}
-	v := fieldValue(c.Field, c.Value)
-	if c.Mask != 0 {
-		v += "/" + fieldValue(c.Field, c.Mask)
+	if c.Field == FieldCTState {
+		return CTStateText(c.Value, c.Mask)
 	}
-	return v
+	v := fieldValue(c.Field, c.Value)
+	if c.Mask == 0 {
+		return v
+	}
+	switch c.Field {
+	case FieldIPSrc, FieldIPDst, FieldARPSPA, FieldARPTPA:
+		if ones := bits.OnesCount64(c.Mask); c.Mask == 0xffffffff&^(0xffffffff>>ones) {
+			return fmt.Sprintf("%s/%d", v, ones)
+		}
+	case FieldTPSrc, FieldTPDst:
+		return fmt.Sprintf("%#x/%#x", c.Value, c.Mask)
+	}
+	return v + "/" + fieldValue(c.Field, c.Mask)
 }
 
 func fieldValue(f FlowField, v uint64) string {
 	switch f {
-	case FieldEthSrc, FieldEthDst, FieldARPSHA:
+	case FieldEthSrc, FieldEthDst, FieldARPSHA, FieldNDSLL, FieldNDTLL:
 		return macText(v)
 	case FieldIPSrc, FieldIPDst, FieldARPSPA, FieldARPTPA:
 		return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}).String()
-	case FieldMetadata, FieldEthType, FieldIP6SrcHi, FieldIP6SrcLo, FieldNDTargetHi, FieldNDTargetLo:
+	case FieldMetadata, FieldEthType, FieldIP6SrcHi, FieldIP6SrcLo, FieldNDTargetHi, FieldNDTargetLo, FieldIP6DstHi, FieldIP6DstLo,
+		FieldReg5, FieldReg6, FieldCTMark:
 		return fmt.Sprintf("%#x", v)
 	default:
 		return fmt.Sprint(v)
@@ -111,7 +127,34 @@ func (a Act) String() string {
 		return fmt.Sprintf("deliver(%s,%d)", a.Sym, a.Table)
 	case OpARPReply:
 		return "arp-reply " + macText(a.Value)
+	case OpCT:
+		return fmt.Sprintf("ct(zone=%d,%d)", a.Zone, a.Table)
+	case OpCTCommit:
+		return fmt.Sprintf("ct-commit(zone=%d,mark=%#x/%#x)", a.Zone, a.Value, a.Mask)
+	case OpConj:
+		return fmt.Sprintf("conjunction(%d,%d/%d)", a.Value, a.Table, a.Mask)
+	case OpLimit:
+		return fmt.Sprintf("limit %d Mbit/s", a.Value)
 	default:
 		return fmt.Sprintf("op%d", uint8(a.Op))
 	}
+}
+
+var ctNames = [...]string{"new", "est", "rel", "rpl", "inv", "trk"}
+
+// CTStateText is a state of connection tracking as Open vSwitch writes it: + for
+// the bits of mask that are in value, - for those that are not. Mask 0 is all.
+func CTStateText(value, mask uint64) string {
+	var b strings.Builder
+	for i, name := range ctNames {
+		bit := uint64(1) << i
+		switch {
+		case mask != 0 && mask&bit == 0:
+		case value&bit != 0:
+			b.WriteString("+" + name)
+		default:
+			b.WriteString("-" + name)
+		}
+	}
+	return b.String()
 }

@@ -69,6 +69,16 @@ func (f *Fragment) Thin(again func() []Entry) *Fragment {
 	return &out
 }
 
+// Marks are hashes of what st has for itself on its host: its ID, then what it
+// claims.
+func Marks(st State) []uint64 {
+	out := []uint64{st.ID().mark()}
+	for _, c := range Claims(st) {
+		out = append(out, claimMark(c))
+	}
+	return out
+}
+
 // mark is a hash of the ID, the same in every process.
 func (id ID) mark() uint64 { return markOf(string(id.Kind), id.Name) }
 

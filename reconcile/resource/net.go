@@ -28,7 +28,8 @@ func (n NS) Fields() []Field { return []Field{{Name: "owner", Value: string(n.Ow
 // Link is a network interface. With Host set it is a veth pair: Name inside
 // namespace NS, Host the other end in the host's namespace. Without, it is a
 // link of the host's namespace that something else makes (the local port of a
-// bridge, an uplink) of which weft sets what is given here.
+// bridge, an uplink) of which weft sets what is given here. With Bridge, VLAN or
+// VXLAN set weft makes it as that, in the host's namespace.
 type Link struct {
 	NS   string `json:"ns,omitempty"`
 	Name string `json:"name"`
@@ -41,6 +42,30 @@ type Link struct {
 	// TxOff switches transmit checksum offload off on the inner end, without
 	// which TCP through a userspace datapath fails.
 	TxOff bool `json:"txOff,omitempty"`
+	// Takeover moves what the link has of addresses and routes away; they come back
+	// when weft lets go of it.
+	Takeover *Takeover `json:"takeover,omitempty"`
+	// At most one of these is set, and then neither Host nor Of.
+	Bridge *LinuxBridge `json:"bridge,omitempty"`
+	VLAN   *VLAN        `json:"vlan,omitempty"`
+	VXLAN  *VXLAN       `json:"vxlan,omitempty"`
+}
+
+// A Takeover says where the addresses and routes of a link move to. What is not
+// named here must not be on the link: it would be lost.
+type Takeover struct {
+	Bridge string `json:"bridge"`
+	// Addresses and Routes are what the bridge has instead.
+	Addresses []netip.Prefix `json:"addresses,omitempty"`
+	Routes    []netip.Prefix `json:"routes,omitempty"` // destinations
+}
+
+// print is the bridge alone: the rest is a condition, not a state.
+func (t *Takeover) print() string {
+	if t == nil {
+		return ""
+	}
+	return t.Bridge
 }
 
 // ID implements State.
@@ -56,39 +81,49 @@ func (l Link) Parent() ID {
 		return ID{KindNS, l.NS}
 	case l.Of != "":
 		return ID{KindBridge, l.Of}
+	case l.below() != "":
+		return LinkID("", l.below())
 	}
 	return ID{}
 }
 
 // Needs implements State.
-func (Link) Needs() []ID { return nil }
+func (l Link) Needs() []ID {
+	if l.VXLAN != nil && l.VXLAN.Endpoint != nil {
+		return []ID{*l.VXLAN.Endpoint}
+	}
+	return nil
+}
 
 // Adopts implements Adopter: a link that weft does not make only gets its
 // settings.
-func (l Link) Adopts() bool { return l.Host == "" }
+func (l Link) Adopts() bool { return l.Sort() == "" || l.Bridge != nil && l.Bridge.Adopt }
 
-// Claims implements Claimant: the name of the outer end.
+// Claims implements Claimant: the name of the outer end, and what the kernel
+// gives to one VLAN or VXLAN only.
 func (l Link) Claims() []string {
 	if l.Host == "" {
-		return nil
+		return l.specialClaims()
 	}
 	return []string{"link " + l.Host + " of the host"}
 }
 
 // Fingerprint implements State.
 func (l Link) Fingerprint() uint64 {
-	return newHash(string(KindLink)).str(l.NS).str(l.Name).str(l.Host).str(l.MAC).num(uint64(l.MTU)).flag(l.Up).str(l.Of).flag(l.TxOff).sum()
+	h := newHash(string(KindLink)).str(l.NS).str(l.Name).str(l.Host).str(l.MAC).num(uint64(l.MTU)).flag(l.Up).str(l.Of).flag(l.TxOff).opt(l.Takeover.print())
+	return l.special(h).sum()
 }
 
 // Fields implements State.
 func (l Link) Fields() []Field {
-	return []Field{
+	return append([]Field{
 		{Name: "host-end", Value: l.Host, Fixed: true},
 		{Name: "mac", Value: l.MAC},
 		{Name: "mtu", Value: number(l.MTU)},
 		{Name: "up", Value: boolean(l.Up)},
 		{Name: "tx-checksum-off", Value: boolean(l.TxOff)},
-	}
+		{Name: "taken-over-by", Value: l.Takeover.print()},
+	}, l.specialFields()...)
 }
 
 // Addr is an address of a link.
@@ -97,6 +132,9 @@ type Addr struct {
 	Link string `json:"link"`
 	// Prefix is the address with its prefix length, unmasked.
 	Prefix netip.Prefix `json:"prefix"`
+	// After is what has to be in place before, such as the setting that switches
+	// IPv6 on.
+	After *ID `json:"after,omitempty"`
 }
 
 // ID implements State.
@@ -111,7 +149,12 @@ func AddrID(ns, link string, p netip.Prefix) ID {
 func (a Addr) Parent() ID { return LinkID(a.NS, a.Link) }
 
 // Needs implements State.
-func (Addr) Needs() []ID { return nil }
+func (a Addr) Needs() []ID {
+	if a.After != nil {
+		return []ID{*a.After}
+	}
+	return nil
+}
 
 // Claims implements Claimant.
 func (a Addr) Claims() []string {

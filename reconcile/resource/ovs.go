@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // IntegrationBridge is the bridge that carries all networks of a host.
@@ -65,6 +66,8 @@ type Port struct {
 	// Uplink marks a label bridge's way to the wire. It is refused while
 	// the link carries an address.
 	Uplink bool `json:"uplink,omitempty"`
+	// Bond makes it one of several links, instead of the link called Name.
+	Bond *Bond `json:"bond,omitempty"`
 	// Link is the net.link below the port where weft makes it; Guards are
 	// chains and sets that have to be in place before the port may carry traffic.
 	Link   *ID  `json:"link,omitempty"`
@@ -94,7 +97,7 @@ func (p Port) Adopts() bool { return p.Uplink }
 
 // Fingerprint implements State. Guards order steps; the switch does not know them.
 func (p Port) Fingerprint() uint64 {
-	return newHash(string(KindPort)).str(p.Bridge).str(p.Name).str(p.Type).str(p.Peer).str(p.IfaceID).str(p.MAC).flag(p.Uplink).sum()
+	return newHash(string(KindPort)).str(p.Bridge).str(p.Name).str(p.Type).str(p.Peer).str(p.IfaceID).str(p.MAC).flag(p.Uplink).opt(p.Bond.print()).sum()
 }
 
 // Fields implements State.
@@ -106,7 +109,47 @@ func (p Port) Fields() []Field {
 		{Name: "iface-id", Value: p.IfaceID},
 		{Name: "attached-mac", Value: p.MAC},
 		{Name: "uplink", Value: boolean(p.Uplink)},
+		{Name: "bond-members", Value: strings.Join(p.Bond.members(), " "), Fixed: true},
+		{Name: "bond-mode", Value: p.Bond.mode()},
+		{Name: "lacp", Value: p.Bond.lacp()},
 	}
+}
+
+// A Bond is several links that carry what one port does.
+type Bond struct {
+	Mode    string   `json:"mode"`    // active-backup | balance-slb | balance-tcp
+	LACP    string   `json:"lacp"`    // off | active | passive
+	Members []string `json:"members"` // links, sorted
+}
+
+// print is "" of no bond, so that ports without one have the fingerprint that they
+// always had.
+func (b *Bond) print() string {
+	if b == nil {
+		return ""
+	}
+	return "bond " + b.Mode + " " + b.LACP + " " + strings.Join(b.Members, " ")
+}
+
+func (b *Bond) members() []string {
+	if b == nil {
+		return nil
+	}
+	return b.Members
+}
+
+func (b *Bond) mode() string {
+	if b == nil {
+		return ""
+	}
+	return b.Mode
+}
+
+func (b *Bond) lacp() string {
+	if b == nil {
+		return ""
+	}
+	return b.LACP
 }
 
 // Tunnel is a tunnel port with key=flow: one per encapsulation, own and remote
@@ -171,4 +214,13 @@ func boolean(b bool) string {
 		return "true"
 	}
 	return ""
+}
+
+// opt writes s unless it is "": what most states do not have leaves their
+// fingerprints as they are.
+func (h hash) opt(s string) hash {
+	if s == "" {
+		return h
+	}
+	return h.str(s)
 }

@@ -30,10 +30,15 @@ func samples() []resource.State {
 			Do: []resource.Act{{Op: resource.OpSet, Field: resource.FieldReg2, Value: 4, Table: 5, Sym: "z"}},
 		}}, Ports: []resource.ID{id}},
 		resource.NS{Name: "n", Owner: "network/a/b"},
-		resource.Link{NS: "n", Name: "eth0", Host: "w0", MAC: "02:00:00:00:00:01", MTU: 1500, Up: true, Of: "br", TxOff: true},
+		resource.Link{NS: "n", Name: "eth0", Host: "w0", MAC: "02:00:00:00:00:01", MTU: 1500, Up: true, Of: "br", TxOff: true, Bridge: &resource.LinuxBridge{}, VLAN: &resource.VLAN{}, VXLAN: &resource.VXLAN{}},
 		resource.Addr{NS: "n", Link: "eth0", Prefix: netip.MustParsePrefix("10.0.0.1/24")},
 		resource.Route{NS: "n", Dst: net, Via: addr, Dev: "eth0", From: &id},
 		resource.Sysctl{NS: "n", Key: "net.ipv4.ip_forward", Value: "1", After: []resource.ID{id}, Link: &id},
+		resource.BridgePort{
+			Bridge: "br", Name: "p", IfaceID: "a/b/c", MAC: "02:00:00:00:00:01", Uplink: true, Addressed: true, Isolated: true,
+			Static: true, NeighSuppress: true, Guard: guard(net, addr), Link: &id, Guards: []resource.ID{id},
+		},
+		resource.Qdisc{NS: "n", Link: "eth0", Mbit: 10, Ingress: true, IfaceID: "a/b/c", MAC: "02:00:00:00:00:01", Below: &id},
 		resource.Chain{NS: "n", Family: 4, Table: "nat", Name: "C", Policy: "DROP", Rules: []resource.Rule{{Name: "r", Match: match, Do: do, Origin: schema.Pos{File: "f", Line: 1, Col: 1}}}},
 		resource.Chain{NS: "n", Family: 4, Table: "nat", Name: "C", Rules: []resource.Rule{{Do: resource.Verdict{Jump: "D"}}}},
 		resource.AddrSet{NS: "n", Name: "s", Family: 4, Members: []netip.Prefix{net}},
@@ -43,10 +48,21 @@ func samples() []resource.State {
 	}
 }
 
+func guard(net netip.Prefix, addr netip.Addr) *resource.Guard {
+	rules := []resource.GuestRule{{
+		Proto: 6, Ports: []resource.PortSpan{{From: 1, To: 2}}, ICMPType: 3, ICMPCode: 4, Peers: []netip.Prefix{net},
+	}}
+	return &resource.Guard{
+		Down: true, Open: true, Any: true, MAC: "02:00:00:00:00:01", Owned: []resource.Owned{{MAC: "02:00:00:00:00:01", CIDR: net}},
+		Groups: &resource.GuestGroups{Open: true, Ingress: rules, Egress: rules, Local: []netip.Prefix{net}, Resolvers: []netip.Addr{addr}},
+	}
+}
+
 // silent are the fields that order steps or name people's lines: the host does
 // not know them, so they are no part of a fingerprint.
 var silent = []string{
 	"Bridge.Adopt", "Port.Link", "Port.Guards", "Tunnel.Endpoint", "Flows.Ports", "Route.From", "Sysctl.After", "Sysctl.Link",
+	"BridgePort.Addressed", "BridgePort.Link", "BridgePort.Guards", "Qdisc.Below",
 	"Rule.Origin", "File.Nic", "Process.Test", "Process.After",
 }
 

@@ -19,19 +19,21 @@ type Kind string
 
 // The kinds. A new one is rare and reviewed like a new word.
 const (
-	KindBridge  Kind = "ovs.bridge"
-	KindPort    Kind = "ovs.port"
-	KindTunnel  Kind = "ovs.tunnel"
-	KindFlows   Kind = "ovs.flows"
-	KindNS      Kind = "net.ns"
-	KindLink    Kind = "net.link"
-	KindAddr    Kind = "net.addr"
-	KindRoute   Kind = "net.route"
-	KindSysctl  Kind = "net.sysctl"
-	KindChain   Kind = "fw.chain"
-	KindSet     Kind = "fw.set"
-	KindFile    Kind = "file"
-	KindProcess Kind = "process"
+	KindBridge     Kind = "ovs.bridge"
+	KindPort       Kind = "ovs.port"
+	KindTunnel     Kind = "ovs.tunnel"
+	KindFlows      Kind = "ovs.flows"
+	KindNS         Kind = "net.ns"
+	KindLink       Kind = "net.link"
+	KindAddr       Kind = "net.addr"
+	KindRoute      Kind = "net.route"
+	KindSysctl     Kind = "net.sysctl"
+	KindBridgePort Kind = "net.port"
+	KindQdisc      Kind = "net.qdisc"
+	KindChain      Kind = "fw.chain"
+	KindSet        Kind = "fw.set"
+	KindFile       Kind = "file"
+	KindProcess    Kind = "process"
 )
 
 // An ID identifies one resource on one host.

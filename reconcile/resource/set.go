@@ -80,7 +80,7 @@ func (in *Intent) Fingerprint() uint64 {
 		h = h.str(string(x.Owner)).str(x.Cause).str(x.Reason)
 	}
 	for _, t := range in.Terms {
-		h.str(string(t.Owner)).flag(t.Keep).str(t.IgnoreDrift)
+		h.str(string(t.Owner)).flag(t.Keep).str(t.IgnoreDrift).flag(t.Idle).num(uint64(t.Linger))
 	}
 	return h.sum()
 }
@@ -118,6 +118,19 @@ type Observed struct {
 	// Unbound lists flow symbols whose port does not exist yet, by owner:
 	// shown, no drift.
 	Unbound map[Owner][]string
+	// Guests lists the ports that say which NIC they are, whether anybody wants
+	// one there or not.
+	Guests []GuestPort
+}
+
+// A GuestPort is a guest's port as a switch knows it.
+type GuestPort struct {
+	Port string `json:"port"`
+	// IfaceID is "account/vm/nic", MAC the NIC's; one of them may be "".
+	IfaceID string `json:"ifaceID,omitempty"`
+	MAC     string `json:"mac,omitempty"`
+	// Used ports carry what rules of ours say of the NIC.
+	Used bool `json:"used,omitempty"`
 }
 
 // Unread is a part of the host that could not be observed.
@@ -141,4 +154,5 @@ func (x *Observed) Merge(o *Observed) {
 	for k, v := range o.Unbound {
 		x.Unbound[k] = append(x.Unbound[k], v...)
 	}
+	x.Guests = append(x.Guests, o.Guests...)
 }

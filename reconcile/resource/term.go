@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A Term is what the annotations of a document say of how its owner is treated.
@@ -15,6 +16,10 @@ type Term struct {
 	// IgnoreDrift is a glob over "kind/name" of resources that are left as another hand
 	// made them, or "".
 	IgnoreDrift string `json:"ignoreDrift,omitempty"`
+	// Idle: the owner is declared, and nothing of it runs. Linger is how long a host
+	// then keeps what it has of it, from when it first saw that.
+	Idle   bool          `json:"idle,omitempty"`
+	Linger time.Duration `json:"linger,omitempty"`
 }
 
 // Term returns the terms of owner; the zero Term where nothing is said.
@@ -83,4 +88,22 @@ func glob(pattern, s string) bool {
 		}
 	}
 	return strings.Trim(pattern[p:], "*") == ""
+}
+
+// Wait is a duration as people write it: "10m", not "10m0s".
+func Wait(d time.Duration) string {
+	s := d.String()
+	for _, end := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, end) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
+}
+
+// Reheld sorts the holds of in, and keeps the first of each owner. It returns in.
+func Reheld(in *Intent) *Intent {
+	slices.SortStableFunc(in.Holds, func(a, b Hold) int { return cmp.Compare(a.Owner, b.Owner) })
+	in.Holds = slices.CompactFunc(in.Holds, func(a, b Hold) bool { return a.Owner == b.Owner })
+	return in
 }

@@ -126,8 +126,12 @@ func (c clone) tip() plumbing.Hash {
 }
 
 // setTip makes tipName of the clone at path point to a commit, and notes under
-// which name it was found.
-func setTip(path string, ref plumbing.ReferenceName, commit plumbing.Hash) error {
+// which name it was found, and that found, where it is not the commit itself,
+// is the annotated tag that led to it.
+func setTip(path string, ref plumbing.ReferenceName, found, commit plumbing.Hash) error {
+	if err := setTag(path, found, commit); err != nil {
+		return err
+	}
 	if err := os.WriteFile(filepath.Join(path, "weft-ref"), []byte(ref), 0o600); err != nil {
 		return err
 	}

@@ -90,7 +90,11 @@ func (r *remote) choose(w want, refs []*plumbing.Reference) (target, error) {
 		name = ref.Target()
 	}
 	if peeled := at[name+"^{}"]; peeled != nil {
-		return target{ref: name, commit: peeled.Hash()}, nil
+		t := target{ref: name, commit: peeled.Hash()}
+		if ref := at[name]; ref != nil {
+			t.tag = ref.Hash()
+		}
+		return t, nil
 	}
 	if ref := at[name]; ref != nil && ref.Type() == plumbing.HashReference && name.Validate() == nil {
 		return target{ref: name, commit: ref.Hash()}, nil

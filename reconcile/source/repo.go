@@ -36,6 +36,10 @@ type Config struct {
 	// Identity is a file with an ssh key without passphrase. Empty: the ssh
 	// agent's keys, then those ~/.ssh/config names, then the usual ones.
 	Identity string
+	// Signers is a file of the keys that Signed accepts: armored GPG public
+	// keys, and lines as in OpenSSH's authorized_keys or allowed_signers.
+	// Empty: no signature is asked for.
+	Signers string
 }
 
 const defaultTimeout = 5 * time.Minute
@@ -83,6 +87,9 @@ func Open(ctx context.Context, cfg Config) (*Repo, error) {
 	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = defaultTimeout
+	}
+	if err := checkSigners(cfg.Signers, path); err != nil {
+		return nil, err
 	}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil || cfg.Dir == "" {
@@ -208,10 +215,10 @@ func (r *Repo) fetch(ctx context.Context) (Revision, error) {
 	if err != nil {
 		return Revision{}, err
 	}
-	if t.commit.String() == last.Commit && !r.objects.isDamaged() {
+	if t.commit.String() == last.Commit && t.tag == r.clone.tag() && !r.objects.isDamaged() {
 		last.Rewritten = false
 		if t.short() != last.Ref {
-			if err := setTip(r.clone.path(), t.ref, t.commit); err != nil {
+			if err := setTip(r.clone.path(), t.ref, t.id(), t.commit); err != nil {
 				return Revision{}, err
 			}
 			last.Ref = t.short()
@@ -279,7 +286,7 @@ func (r *Repo) add(ctx context.Context, t target) (plumbing.Hash, error) {
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return commit, setTip(r.clone.path(), t.ref, commit)
+	return commit, setTip(r.clone.path(), t.ref, id, commit)
 }
 
 // renew brings t into a new clone, which then replaces the old one.
@@ -307,7 +314,7 @@ func (r *Repo) renew(ctx context.Context, t target) (plumbing.Hash, error) {
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	if err := setTip(fresh, t.ref, commit); err != nil {
+	if err := setTip(fresh, t.ref, id, commit); err != nil {
 		return plumbing.ZeroHash, err
 	}
 	return commit, r.clone.replace(r.objects, o.dirs)

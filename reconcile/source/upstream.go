@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -62,6 +63,15 @@ func (w want) check() error {
 type target struct {
 	ref    plumbing.ReferenceName // empty: the commit itself
 	commit plumbing.Hash          // zero: not known before it is pulled
+	tag    plumbing.Hash          // the annotated tag that names it; zero: none
+}
+
+// id is what the ref names: the tag, or else the commit.
+func (t target) id() plumbing.Hash {
+	if t.tag.IsZero() {
+		return t.commit
+	}
+	return t.tag
 }
 
 // short is the ref as users write it.
@@ -185,7 +195,11 @@ func (n *neighbour) find(_ context.Context, w want) (target, error) {
 	if err != nil {
 		return target{}, n.broken(fmt.Errorf("%s: %w", ref.Name(), err))
 	}
-	return target{ref: ref.Name(), commit: c.Hash}, nil
+	t = target{ref: ref.Name(), commit: c.Hash}
+	if ref.Hash() != c.Hash {
+		t.tag = ref.Hash()
+	}
+	return t, nil
 }
 
 func (n *neighbour) lacks(repo *repository, w want) error {
@@ -220,6 +234,11 @@ func (n *neighbour) copy(ctx context.Context, gitDir string, t target) (plumbing
 	}
 	defer dst.close()
 	ids, err := lacking(ctx, src.objects, dst.objects, t.commit)
+	if err == nil {
+		var more []plumbing.Hash
+		more, err = tags(src.objects, t.tag, t.commit)
+		ids = append(ids, slices.DeleteFunc(more, dst.objects.has)...)
+	}
 	if err != nil {
 		return plumbing.ZeroHash, n.broken(err)
 	}
@@ -230,7 +249,7 @@ func (n *neighbour) copy(ctx context.Context, gitDir string, t target) (plumbing
 		}
 		return typ, content, err
 	}
-	return t.commit, n.broken(write(ctx, gitDir, ids, read))
+	return t.id(), n.broken(write(ctx, gitDir, ids, read))
 }
 
 // broken says that the damage is in the repository that is followed, where a

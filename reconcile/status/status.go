@@ -47,6 +47,8 @@ type Status struct {
 	Conditions []Condition `json:"conditions"`
 	// Owners lists networks, and the host itself, by name.
 	Owners []Owner `json:"owners,omitempty"`
+	// NICs lists those that are expected on this host, or have a port here, by ID.
+	NICs []NIC `json:"nics,omitempty"`
 	// Drift lists what is open now, Repaired what was healed, newest first.
 	Drift    []Drift `json:"drift,omitempty"`
 	Repaired []Drift `json:"repaired,omitempty"`
@@ -68,6 +70,16 @@ const (
 	Suspended   = "Suspended"   // weft was told to leave something alone
 )
 
+// HostSuspended is the reason of Suspended where it is the whole host; with any
+// other one only networks are.
+const HostSuspended = "Host"
+
+// HostSuspended reports whether nothing at all is changed on the host.
+func (s *Status) HostSuspended() bool {
+	c := s.Condition(Suspended)
+	return c.True && c.Reason == HostSuspended
+}
+
 // A Condition is one answer with its reason.
 type Condition struct {
 	Type string `json:"type"`
@@ -88,6 +100,15 @@ const (
 	OwnerPending   = "Pending" // not looked at yet
 )
 
+// The lifecycle of a network on a host.
+const (
+	Allocated    = "Allocated"    // it has its numbers, and nothing of it runs
+	Implementing = "Implementing" // it is wanted here and was never all there
+	Implemented  = "Implemented"
+	Shutdown     = "Shutdown" // nothing of it runs any more, and it is still here
+	Destroy      = "Destroy"  // no document asks for it any more, and it is still here
+)
+
 // An Owner is how one network fares.
 type Owner struct {
 	Name    resource.Owner `json:"name"`
@@ -95,8 +116,13 @@ type Owner struct {
 	Message string         `json:"message,omitempty"`
 	Since   time.Time      `json:"since"`
 	Retry   time.Time      `json:"retry,omitzero"`
+	// Lifecycle is the state of a network as this host knows it, in CloudStack's
+	// words; "" where nothing can be said.
+	Lifecycle string `json:"lifecycle,omitempty"`
 	// Resources counts what it should have here.
 	Resources int `json:"resources"`
+	// Guru designed it, where it is a network.
+	Guru string `json:"guru,omitempty"`
 }
 
 // A Drift is one thing that another hand changed.
@@ -139,6 +165,7 @@ func (s *Status) Clone() *Status {
 	out := *s
 	out.Conditions = slices.Clone(s.Conditions)
 	out.Owners = slices.Clone(s.Owners)
+	out.NICs = slices.Clone(s.NICs)
 	out.Drift = slices.Clone(s.Drift)
 	out.Repaired = slices.Clone(s.Repaired)
 	out.Diagnostics = slices.Clone(s.Diagnostics)

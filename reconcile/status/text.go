@@ -41,6 +41,9 @@ func (s *Status) Line() string {
 	if s.LastAppliedRevision != "" {
 		out += " (" + Short(s.LastAppliedRevision) + ")"
 	}
+	if c := s.Condition(Suspended); c.True {
+		out += ", suspended: " + clean(c.Message)
+	}
 	return out
 }
 
@@ -53,6 +56,7 @@ func (s *Status) Text(w io.Writer, style Style) error {
 	p.head(s)
 	p.conditions(s)
 	p.owners(s)
+	p.nics(s)
 	p.drift("Drift", s.Drift)
 	p.list("In the tree", s.Diagnostics)
 	p.list("Good to know", s.Notes)
@@ -66,8 +70,15 @@ func (s *Status) DriftText(w io.Writer, style Style) error {
 	if p.now.IsZero() {
 		p.now = s.Time
 	}
-	if len(s.Drift) == 0 {
-		p.line("No drift: everything is as %s says.", Short(s.LastAppliedRevision))
+	ready, rev := s.Condition(Ready), s.LastAppliedRevision
+	switch {
+	case len(s.Drift) > 0:
+	case !ready.True:
+		p.line("No drift was seen, but the host is not ready: %s", clean(ready.Message))
+	case rev == "":
+		p.line("No drift.")
+	default:
+		p.line("No drift: everything is as %s says.", Short(rev))
 	}
 	p.drift("Drift", s.Drift)
 	p.drift("Repaired", s.Repaired)
@@ -178,8 +189,14 @@ func (p *printer) owners(s *Status) {
 			continue
 		}
 		message := clean(o.Message)
+		if message == "" && o.Lifecycle != Implemented {
+			message = clean(o.Lifecycle)
+		}
 		if !o.Retry.IsZero() {
 			message += fmt.Sprintf("; again in %s", Age(o.Retry.Sub(p.now)))
+		}
+		if p.style.All && o.Guru != "" {
+			message = strings.TrimPrefix(message+"; designed by "+clean(o.Guru), "; ")
 		}
 		rows = append(rows, []string{clean(string(o.Name)), p.state(o.State), Age(p.now.Sub(o.Since)), message})
 	}

@@ -134,8 +134,34 @@ Repaired
       it is gone
 `)
 	s.Drift, s.Repaired = nil, nil
+	// Who cannot see does not say that all is well.
+	got = text(t, s, func(s *Status, b *strings.Builder) error { return s.DriftText(b, Style{}) })
+	equal(t, got, `
+No drift was seen, but the host is not ready: 1 network not as it should be: net.link web/eth0: no buffer space
+`)
+	s.Set(Condition{Type: Ready, True: true}, now)
 	got = text(t, s, func(s *Status, b *strings.Builder) error { return s.DriftText(b, Style{}) })
 	equal(t, got, `
 No drift: everything is as main@77aa00ff77aa says.
 `)
+}
+
+func TestLine(t *testing.T) {
+	s := &Status{LastAppliedRevision: "main@sha1:77aa00ff77aa00"}
+	s.Set(Condition{Type: Ready, True: true}, now)
+	if got := s.Line(); got != "Ready (main@77aa00ff77aa)" {
+		t.Error(got)
+	}
+	s.Set(Condition{Type: Suspended, True: true, Reason: "Suspended", Message: "network/acme/web"}, now)
+	if got := s.Line(); got != "Ready (main@77aa00ff77aa), suspended: network/acme/web" || s.HostSuspended() {
+		t.Error(got)
+	}
+	s.Set(Condition{Type: Suspended, True: true, Reason: HostSuspended, Message: "nothing is changed on this host"}, now)
+	if !s.HostSuspended() {
+		t.Error("the host is not suspended")
+	}
+	s.Set(Condition{Type: Suspended, Reason: HostSuspended}, now)
+	if s.HostSuspended() {
+		t.Error("the host is suspended")
+	}
 }

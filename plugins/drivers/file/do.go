@@ -126,6 +126,12 @@ func makeRoom(root *os.Root, p string) error {
 		dir := path.Join(dirs[:i]...)
 		info, err := root.Lstat(dir)
 		if err == nil && info.IsDir() {
+			if info.Mode().Perm() == dirMode {
+				continue
+			}
+			if err := root.Chmod(dir, dirMode); err != nil {
+				return err
+			}
 			continue
 		}
 		if err == nil {
@@ -134,7 +140,7 @@ func makeRoom(root *os.Root, p string) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if err := errors.Join(root.Mkdir(dir, 0o755), root.Chmod(dir, 0o755)); err != nil {
+		if err := errors.Join(root.Mkdir(dir, dirMode), root.Chmod(dir, dirMode)); err != nil {
 			return err
 		}
 	}

@@ -86,15 +86,18 @@ func hasSecret(parts []resource.Part) bool {
 	return false
 }
 
+// dirMode is that of directories, whatever our umask is: daemons read files after
+// they gave up root.
+const dirMode = 0o755
+
 // root opens the directory, making it when it is missing. Nothing that is
 // reached through it lies outside, whatever links somebody put there.
 func (d *Driver) root() (*os.Root, error) {
-	if err := os.MkdirAll(d.dir, 0o755); err != nil {
+	if err := os.MkdirAll(d.dir, dirMode); err != nil {
 		return nil, err
 	}
-	// Daemons read files after they gave up root, whatever our umask is.
 	for _, dir := range []string{d.host.RunDir, d.dir} {
-		if err := os.Chmod(dir, 0o755); err != nil {
+		if err := os.Chmod(dir, dirMode); err != nil {
 			return nil, err
 		}
 	}

@@ -253,6 +253,29 @@ func TestHandEditIsSeen(t *testing.T) {
 	}
 }
 
+// Daemons that gave up root cannot enter a directory that somebody shut: what lies
+// below is not as it is wanted, and becomes so again.
+func TestShutDirectory(t *testing.T) {
+	for _, dir := range []string{".", "a", "a/b"} {
+		w := newWorld(t)
+		f, beside := text("a/b/hosts", "x\n"), text("c/hosts", "x\n")
+		must(t, w.make(f))
+		must(t, w.make(beside))
+		must(t, os.Chmod(w.path(dir), 0o700))
+		e := w.observe(f)[f.ID()]
+		if e.State.Fingerprint() == f.Fingerprint() || !strings.Contains(content(e.State), "mode 0700") {
+			t.Errorf("%s is shut, the file is seen as %q", dir, content(e.State))
+		}
+		if w.equal(beside) != (dir != ".") {
+			t.Errorf("%s is shut, the file beside is seen as %v", dir, w.observe(beside))
+		}
+		must(t, w.make(f))
+		if !w.equal(f) || !w.equal(beside) {
+			t.Errorf("%s is still shut: %v", dir, w.observe(f, beside))
+		}
+	}
+}
+
 // Without its mark a file is still recognised by its content; only its owner
 // is not known.
 func TestLostMark(t *testing.T) {

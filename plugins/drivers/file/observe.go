@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 
 	"weft.dev/reconcile/driver"
 	"weft.dev/reconcile/resource"
@@ -31,19 +32,25 @@ func (d *Driver) Observe(ctx context.Context, scope driver.Scope) (*resource.Obs
 		return nil, fmt.Errorf("observe files: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	err = fs.WalkDir(root.FS(), ".", func(path string, e fs.DirEntry, err error) error {
+	shut := map[string]fs.FileMode{}
+	err = fs.WalkDir(root.FS(), ".", func(name string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // gone since its directory was read
 		}
 		if err != nil || e.IsDir() {
-			return errors.Join(err, ctx.Err())
+			return errors.Join(err, ctx.Err(), d.enter(shut, name, e))
 		}
-		entry, err := d.look(root, path, e, scope.Desired)
+		entry, err := d.look(root, name, e, scope.Desired)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		if err != nil {
 			return err
+		}
+		if mode, ok := shut[path.Dir(name)]; ok {
+			f := entry.State.(resource.File)
+			f.Parts = words("content in a directory of mode %04o", mode)
+			entry.State = f
 		}
 		out.Set.Put(entry)
 		return nil
@@ -54,11 +61,34 @@ func (d *Driver) Observe(ctx context.Context, scope driver.Scope) (*resource.Obs
 	return out, nil
 }
 
-// look observes what is at path, which is no directory.
-func (d *Driver) look(root *os.Root, path string, e fs.DirEntry, desired resource.Set) (resource.Entry, error) {
+// enter notes in shut a directory that daemons may be unable to enter, and those
+// below it.
+func (d *Driver) enter(shut map[string]fs.FileMode, name string, e fs.DirEntry) error {
+	if e == nil {
+		return nil
+	}
+	info, err := e.Info()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	mode, above := shut[path.Dir(name)] // nothing is above the first
+	if !above {
+		mode = info.Mode().Perm()
+	}
+	if mode != dirMode {
+		shut[name] = mode
+	}
+	return nil
+}
+
+// look observes what is called name, which is no directory.
+func (d *Driver) look(root *os.Root, name string, e fs.DirEntry, desired resource.Set) (resource.Entry, error) {
 	var m mark
-	marked := d.marks.Load(markKey(path), &m) && m.Path == path
-	f := resource.File{Path: path, Nic: m.Nic}
+	marked := d.marks.Load(markKey(name), &m) && m.Path == name
+	f := resource.File{Path: name, Nic: m.Nic}
 	owner := m.Owner
 	want, wanted := desired[f.ID()].State.(resource.File)
 	if !marked && wanted {
@@ -78,7 +108,7 @@ func (d *Driver) look(root *os.Root, path string, e fs.DirEntry, desired resourc
 	case !marked && (!wanted || hasSecret(want.Parts)):
 		f.Parts = words("content that weft did not write")
 	default:
-		content, err := readAll(root, path)
+		content, err := readAll(root, name)
 		if err != nil {
 			return resource.Entry{}, err
 		}
@@ -121,8 +151,8 @@ func permissions(m fs.FileMode) uint32 {
 	return out
 }
 
-func readAll(root *os.Root, path string) ([]byte, error) {
-	f, err := root.Open(path)
+func readAll(root *os.Root, name string) ([]byte, error) {
+	f, err := root.Open(name)
 	if err != nil {
 		return nil, err
 	}

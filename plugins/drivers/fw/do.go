@@ -253,8 +253,8 @@ func (x *site) chains(ctx context.Context, jobs []*job) {
 		}
 		if err := x.write(ctx, family, mine, kernel); err == nil {
 			continue
-		} else if owners(mine) == 1 && len(mine) == 1 {
-			x.alone(ctx, family, mine[0], kernel, err)
+		} else if len(mine) == 1 {
+			x.alone(family, mine[0], err)
 			continue
 		} else if owners(mine) == 1 && !slices.ContainsFunc(mine, func(j *job) bool { return j.step.Drop }) {
 			fail(mine, err)
@@ -308,7 +308,7 @@ func (x *site) apart(ctx context.Context, family int, jobs []*job, kernel tables
 			group = slices.DeleteFunc(slices.Clone(group), func(j *job) bool { return !x.ready(j) })
 			if len(group) > 0 {
 				if err := x.write(ctx, family, group, kernel); err != nil && len(group) == 1 {
-					x.alone(ctx, family, group[0], kernel, err)
+					x.alone(family, group[0], err)
 				} else if err != nil {
 					fail(group, err)
 				}

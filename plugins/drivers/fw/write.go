@@ -68,7 +68,7 @@ func pointAt(err error, text []byte) error {
 
 // alone handles the one chain that could not be written: where it was to be
 // dropped, something that nobody asked for may still jump to it.
-func (x *site) alone(_ context.Context, family int, j *job, _ tables, err error) {
+func (x *site) alone(family int, j *job, err error) {
 	j.err = err
 	if !j.step.Drop || j.edit.builtin() {
 		return

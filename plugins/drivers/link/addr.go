@@ -26,7 +26,9 @@ func (x *site) makeAddr(a resource.Addr) error {
 	if err != nil {
 		return err
 	}
+	known := false
 	for _, cur := range all {
+		known = known || cur.index == index && cur.prefix.Addr() == a.Prefix.Addr()
 		if cur.index == index && cur.prefix == a.Prefix && cur.peer {
 			if err := x.removeAddr(index, cur); err != nil {
 				return err
@@ -35,6 +37,9 @@ func (x *site) makeAddr(a resource.Addr) error {
 	}
 	if err := x.putAddr(index, a.Prefix); err != nil {
 		return fmt.Errorf("address %s of link %s: %w", a.Prefix, a.Link, err)
+	}
+	if !known {
+		x.news = append(x.news, news{x.ns, a.Link, a.Prefix.Addr()})
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -46,10 +45,12 @@ func (d *Driver) Do(ctx context.Context, steps []*plan.Step) []error {
 		}()
 	}
 	var gone []iface
+	var told []news
 	for range groups {
 		x := <-ended
-		gone = append(gone, x.gone...)
+		gone, told = append(gone, x.gone...), append(told, x.news...)
 	}
+	d.announce(told)
 	if err := d.settle(gone); err != nil {
 		for _, j := range jobs {
 			if j.err == nil && j.step.Drop && j.step.ID().Kind == resource.KindNS {
@@ -86,8 +87,11 @@ func nsOf(id resource.ID, st resource.State) string {
 	case resource.Sysctl:
 		return s.NS
 	}
-	if id.Kind == resource.KindNS {
+	switch id.Kind {
+	case resource.KindNS:
 		return id.Name
+	case resource.KindBridgePort:
+		return ""
 	}
 	ns, _, _ := cut(id.Name)
 	return ns
@@ -105,6 +109,17 @@ type site struct {
 	ends map[int][]iface
 	// gone are those whose inner end went with the namespace.
 	gone []iface
+	// seen are the links that were there when guests' were first looked for.
+	seen []iface
+	// guards is what may pass ports as it was, guarded are the ports for which it was
+	// written.
+	guards  *guards
+	guarded []string
+	// generation is that of nftables before the first of writes.
+	generation uint32
+	writes     int
+	// news are for the neighbours.
+	news []news
 }
 
 // run does the steps of one namespace in their order.
@@ -126,7 +141,8 @@ func (x *site) run(ctx context.Context, group []*job, byIndex map[int]*job, slot
 			x.note.drop(j.step.ID())
 		}
 	}
-	if err := x.d.save(x.ns, x.note); err != nil {
+	// Also what was cut short: what was not noted would be written once more.
+	if err := errors.Join(x.printGuards(context.WithoutCancel(ctx)), x.d.save(x.ns, x.note)); err != nil {
 		last := group[len(group)-1]
 		last.err = errors.Join(last.err, err)
 	}
@@ -161,27 +177,41 @@ func (x *site) one(ctx context.Context, st *plan.Step, rest []*job) error {
 		}
 	}
 	if st.Drop {
-		return x.drop(st)
+		return x.drop(ctx, st)
 	}
 	switch s := st.State().(type) {
 	case resource.Link:
-		return x.makeLink(ctx, s, st.Owner())
+		if err := x.makeLink(ctx, s, st.Owner()); err != nil || s.Sort() != "" {
+			return err
+		}
+		if s.Takeover != nil {
+			return x.take(s, string(st.Owner()))
+		}
+		return x.d.keepTaken(s.Name, nil) // what it had stays with the bridge
 	case resource.Addr:
 		return x.makeAddr(s)
 	case resource.Route:
 		return x.makeRoute(s)
 	case resource.Sysctl:
 		return x.makeSysctl(s)
+	case resource.BridgePort:
+		return x.makePort(ctx, s, st.Owner())
+	case resource.Qdisc:
+		return x.makeLimit(s, st.Owner())
 	}
 	return fmt.Errorf("net driver: no way to make %s of %T", st.ID(), st.State())
 }
 
-func (x *site) drop(st *plan.Step) error {
+func (x *site) drop(ctx context.Context, st *plan.Step) error {
 	id := st.ID()
 	switch id.Kind {
 	case resource.KindLink:
+		ns, name, _ := cut(id.Name)
 		if l, ok := st.Before().(resource.Link); ok {
-			return x.dropLink(l)
+			return errors.Join(x.dropLink(l), x.dropGuardsIn(ctx, l))
+		}
+		if ns == "" {
+			return errors.Join(x.dropNamed(name), x.dropGuardsIn(ctx, resource.Link{Name: name, Bridge: &resource.LinuxBridge{}}))
 		}
 	case resource.KindAddr:
 		if a, ok := addrOf(id); ok {
@@ -194,6 +224,10 @@ func (x *site) drop(st *plan.Step) error {
 	case resource.KindSysctl:
 		_, key, _ := cut(id.Name)
 		return x.dropSysctl(key)
+	case resource.KindBridgePort:
+		return x.dropPort(ctx, id.Name)
+	case resource.KindQdisc:
+		return x.dropLimit(id)
 	}
 	return fmt.Errorf("net driver: no way to drop %s", id)
 }
@@ -322,11 +356,15 @@ func (x *site) enter(rest []*job) error {
 func (x *site) announce(n *note, st resource.State, owner string) error {
 	switch s := st.(type) {
 	case resource.Link:
-		if s.Host != "" {
+		if s.Sort() != "" {
 			n.Links[s.Name] = madeLink{Link: s, Owner: owner}
 		}
 	case resource.Addr, resource.Route:
 		n.Owners[st.ID().String()] = owner
+	case resource.BridgePort:
+		n.Ports[st.ID().Name] = bound[resource.BridgePort]{s, owner, n.Ports[st.ID().Name].Index}
+	case resource.Qdisc:
+		n.Limits[st.ID().Name] = bound[resource.Qdisc]{s, owner, n.Limits[st.ID().Name].Index}
 	case resource.Sysctl:
 		if x.ns == "" {
 			return fmt.Errorf("sysctl %s: settings of the host's own namespace are not weft's to change", s.Key)
@@ -344,20 +382,4 @@ func (x *site) announce(n *note, st resource.State, owner string) error {
 		n.Sysctls[s.Key] = setting{Sysctl: s, Owner: owner, Before: before.Before}
 	}
 	return nil
-}
-
-// drop forgets what the note says of id.
-func (n *note) drop(id resource.ID) {
-	_, rest, _ := cut(id.Name)
-	switch id.Kind {
-	case resource.KindLink:
-		delete(n.Links, rest)
-		of := string(resource.KindAddr) + " " + id.Name + "/"
-		maps.DeleteFunc(n.Owners, func(k, _ string) bool { return len(k) > len(of) && k[:len(of)] == of })
-		maps.DeleteFunc(n.Sysctls, func(_ string, s setting) bool { return s.Sysctl.Link != nil && *s.Sysctl.Link == id })
-	case resource.KindSysctl:
-		delete(n.Sysctls, rest)
-	default:
-		delete(n.Owners, id.String())
-	}
 }

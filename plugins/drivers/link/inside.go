@@ -62,6 +62,13 @@ func (k *look) inside(s *host.Space) (*resource.Observed, error) {
 		})
 		k.putRoutes(out, s.Name, hops, byIndex, n, owners, s.Owner)
 	}
+	if k.wants(resource.KindQdisc) {
+		queues, err := disciplines(s)
+		if err != nil {
+			return nil, err
+		}
+		k.limits(out, s, n, all, queues, s.Owner)
+	}
 	if k.wants(resource.KindSysctl) {
 		if err := k.settings(out, s, n); err != nil {
 			out.Unread = append(out.Unread, resource.Unread{Kind: resource.KindSysctl, NS: s.Name, Err: err.Error()})

@@ -56,7 +56,7 @@ func TestCheckName(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, bad := range []string{"", ".", "..", "a/b", "a:b", "a b", "g%d", "sixteen-letters-", "a\n", "a\x00"} {
+	for _, bad := range []string{"", ".", "..", "a/b", "a:b", "a b", "g%d", "sixteen-letters-", "a\n", "a\x00", "all", "default"} {
 		if checkName(bad) == nil {
 			t.Errorf("%q is taken for a name", bad)
 		}

@@ -20,6 +20,11 @@ type note struct {
 	Links   map[string]madeLink `json:"links,omitempty"`   // by name
 	Owners  map[string]string   `json:"owners,omitempty"`  // of addresses and routes, by ID
 	Sysctls map[string]setting  `json:"sysctls,omitempty"` // by key
+	// Ports and Limits are by name of ID.
+	Ports  map[string]bound[resource.BridgePort] `json:"ports,omitempty"`
+	Limits map[string]bound[resource.Qdisc]      `json:"limits,omitempty"`
+	// Guards are digests of the kernel's text of what may pass ports, by name of ID.
+	Guards map[string]uint64 `json:"guards,omitempty"`
 }
 
 // madeLink is a link as it was asked for: empty MAC and MTU are the kernel's.
@@ -36,7 +41,10 @@ type setting struct {
 }
 
 func (n *note) clone() *note {
-	return &note{Cookie: n.Cookie, Links: filled(n.Links), Owners: filled(n.Owners), Sysctls: filled(n.Sysctls)}
+	return &note{
+		Cookie: n.Cookie, Links: filled(n.Links), Owners: filled(n.Owners), Sysctls: filled(n.Sysctls),
+		Ports: filled(n.Ports), Limits: filled(n.Limits), Guards: filled(n.Guards),
+	}
 }
 
 func filled[V any](m map[string]V) map[string]V {
@@ -86,7 +94,8 @@ func (d *Driver) save(ns string, n *note) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.notes[key], d.stamps[key] = n, d.marks.Stamp(key)
+	// A copy: the caller goes on changing its own, and what is kept is compared with it.
+	d.notes[key], d.stamps[key] = n.clone(), d.marks.Stamp(key)
 	return nil
 }
 
@@ -106,4 +115,25 @@ func (d *Driver) forget(ns string) error {
 	delete(d.stamps, noteKey(ns))
 	d.mu.Unlock()
 	return d.marks.Drop(noteKey(ns))
+}
+
+// drop forgets what the note says of id.
+func (n *note) drop(id resource.ID) {
+	_, rest, _ := cut(id.Name)
+	switch id.Kind {
+	case resource.KindLink:
+		delete(n.Links, rest)
+		of := string(resource.KindAddr) + " " + id.Name + "/"
+		maps.DeleteFunc(n.Owners, func(k, _ string) bool { return len(k) > len(of) && k[:len(of)] == of })
+		maps.DeleteFunc(n.Sysctls, func(_ string, s setting) bool { return s.Sysctl.Link != nil && *s.Sysctl.Link == id })
+	case resource.KindSysctl:
+		delete(n.Sysctls, rest)
+	case resource.KindBridgePort:
+		delete(n.Ports, id.Name)
+		delete(n.Guards, id.Name)
+	case resource.KindQdisc:
+		delete(n.Limits, id.Name)
+	default:
+		delete(n.Owners, id.String())
+	}
 }

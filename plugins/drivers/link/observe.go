@@ -21,6 +21,12 @@ type look struct {
 	root    *host.Space
 	spaces  map[string]*host.Space
 	outside []iface
+	// queues are the queueing disciplines of the host's own namespace.
+	queues []discipline
+	// filters are weft's own there, by link.
+	filters map[int32][]filter
+	// guards say what may pass ports.
+	guards *guards
 	// ends finds an outer end by the namespace and index of its inner one.
 	ends map[end]*iface
 	// sysctls are the desired ones by namespace.
@@ -33,7 +39,7 @@ type end struct {
 }
 
 // Observe implements driver.Driver.
-func (d *Driver) Observe(_ context.Context, scope driver.Scope) (*resource.Observed, error) {
+func (d *Driver) Observe(ctx context.Context, scope driver.Scope) (*resource.Observed, error) {
 	k := &look{d: d, desired: scope.Desired, kinds: scope.Kinds, ends: map[end]*iface{}, sysctls: map[string][]resource.Entry{}}
 	if len(k.kinds) > 0 && !slices.ContainsFunc(d.Kinds(), k.wants) {
 		return resource.NewObserved(), nil
@@ -43,6 +49,9 @@ func (d *Driver) Observe(_ context.Context, scope driver.Scope) (*resource.Obser
 		return nil, fmt.Errorf("observe net: %w", err)
 	}
 	if k.outside, err = links(k.root); err != nil {
+		return nil, fmt.Errorf("observe net: %w", err)
+	}
+	if k.queues, err = disciplines(k.root); err != nil {
 		return nil, fmt.Errorf("observe net: %w", err)
 	}
 	for i := range k.outside {
@@ -67,7 +76,7 @@ func (d *Driver) Observe(_ context.Context, scope driver.Scope) (*resource.Obser
 	for name, err := range broken {
 		k.unread(out, name, err)
 	}
-	if err := k.onHost(out); err != nil {
+	if err := k.onHost(ctx, out); err != nil {
 		return nil, fmt.Errorf("observe net: %w", err)
 	}
 	k.foreignSpaces(out, broken)

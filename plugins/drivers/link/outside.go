@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -10,14 +11,14 @@ import (
 // onHost observes what concerns us in the host's own namespace: outer ends that
 // lost their inner one, links that something else makes and of which we set
 // something, addresses and routes with our number, and what is in the way.
-func (k *look) onHost(out *resource.Observed) error {
+func (k *look) onHost(ctx context.Context, out *resource.Observed) error {
 	n := k.d.note("", k.root.Cookie)
 	byName, byIndex := map[string]*iface{}, map[int32]iface{}
 	for i := range k.outside {
 		l := &k.outside[i]
 		byName[l.name], byIndex[l.index] = l, *l
 		owner, ours := k.d.host.OwnerOf(l.alias)
-		if ours && l.kind == "veth" && !k.joinedInside(l) {
+		if ours && l.kind == "veth" && !k.d.made(*l) && !k.joinedInside(l) {
 			k.put(out, resource.Link{Name: l.name, Host: l.name, MTU: l.mtu, Up: l.up}, owner)
 		}
 	}
@@ -26,7 +27,9 @@ func (k *look) onHost(out *resource.Observed) error {
 	for id, e := range k.desired {
 		switch st := e.State.(type) {
 		case resource.Link:
-			k.outer(out, st, e.Owner, byName)
+			if st.Host != "" || st.Sort() == "" {
+				k.outer(out, st, e.Owner, byName)
+			}
 			if st.Host != "" {
 				inWay[st.Host] = id
 			}
@@ -36,7 +39,22 @@ func (k *look) onHost(out *resource.Observed) error {
 			routesWanted = routesWanted || st.NS == ""
 		}
 	}
-	k.remember(byName, inWay)
+	if err := k.takeovers(out, byName); err != nil {
+		return err
+	}
+	k.remember(n, byName, inWay)
+	if err := k.readFilters(); err != nil {
+		return err
+	}
+	if k.wants(resource.KindLink) {
+		if err := k.below(out, n, byName, byIndex); err != nil {
+			return err
+		}
+	}
+	if err := k.ports(ctx, out, n, byName, byIndex); err != nil {
+		return err
+	}
+	k.limits(out, k.root, n, k.outside, k.queues, k.stray())
 	if err := k.hostAddrs(out, n, byIndex); err != nil {
 		return err
 	}
@@ -75,24 +93,36 @@ func (k *look) outer(out *resource.Observed, want resource.Link, owner resource.
 }
 
 // remember tells the watcher which links of the host's namespace concern us.
-func (k *look) remember(byName map[string]*iface, wanted map[string]resource.ID) {
-	outside, names := map[int32]bool{}, map[string]bool{}
-	for id, e := range k.desired {
-		if l, ok := e.State.(resource.Link); ok && l.NS == "" && id.Kind == resource.KindLink {
-			names[l.Name] = true
+func (k *look) remember(n *note, byName map[string]*iface, wanted map[string]resource.ID) {
+	outside, names, macs := map[int32]bool{}, map[string]bool{}, map[string]bool{}
+	for _, e := range k.desired {
+		switch l := e.State.(type) {
+		case resource.Link:
+			names[l.Name] = names[l.Name] || l.NS == ""
+		case resource.BridgePort:
+			names[l.Name], macs[hostMAC(l.MAC)] = true, true
+		case resource.Qdisc:
+			names[l.Link], macs[hostMAC(l.MAC)] = names[l.Link] || l.NS == "", true
 		}
 	}
+	for _, p := range n.Ports {
+		names[p.State.Name], macs[hostMAC(p.State.MAC)] = true, true
+	}
+	for _, q := range n.Limits {
+		names[q.State.Link], macs[hostMAC(q.State.MAC)] = true, true
+	}
+	delete(macs, "")
 	for name := range wanted {
 		names[name] = true
 	}
 	for name, l := range byName {
-		if _, ours := k.d.host.OwnerOf(l.alias); ours || names[name] {
+		if _, ours := k.d.host.OwnerOf(l.alias); ours || names[name] || macs[l.mac] || k.d.made(*l) {
 			outside[l.index] = true
 		}
 	}
 	k.d.mu.Lock()
 	defer k.d.mu.Unlock()
-	k.d.outside, k.d.expected = outside, names
+	k.d.outside, k.d.expected, k.d.macs = outside, names, macs
 }
 
 func (k *look) hostAddrs(out *resource.Observed, n *note, byIndex map[int32]iface) error {
@@ -142,7 +172,7 @@ func (k *look) hostRoutes(out *resource.Observed, n *note, byIndex map[int32]ifa
 			ours = append(ours, r)
 			continue
 		}
-		if id := routeID("", r.dst); k.desires(id) && r.keyed() {
+		if id := routeID("", r.dst); k.desires(id) && r.keyed() && !k.leaves(byIndex[r.oif].name) {
 			out.Foreign[id] = "a route that is not weft's is there: " + r.describe(byIndex[r.oif].name)
 		}
 	}

@@ -26,7 +26,7 @@ func newHost(tb testing.TB) *host.Host {
 	tb.Helper()
 	inst := fmt.Sprintf("wl%x%d", os.Getpid(), seq.Add(1))
 	h := host.New("kvm1", inst)
-	h.RunDir = tb.TempDir()
+	h.RunDir, h.StateDir = tb.TempDir(), tb.TempDir()
 	tb.Cleanup(func() {
 		h.Close()
 		names, _ := filepath.Glob(filepath.Join(h.Netns, inst+"-*"))

@@ -19,9 +19,10 @@ import (
 	"weft.dev/reconcile/resource"
 )
 
-// checkName refuses what the kernel refuses, and "%", which it replaces.
+// checkName refuses what the kernel refuses, "%", which it replaces, and the names
+// below /proc/sys/net that stand for more than one link.
 func checkName(name string) error {
-	if name == "" || len(name) >= unix.IFNAMSIZ || name == "." || name == ".." ||
+	if name == "" || len(name) >= unix.IFNAMSIZ || name == "." || name == ".." || name == "all" || name == "default" ||
 		strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == '%' || r == 0x7f }) {
 		return fmt.Errorf("%q is no name for a link", name)
 	}
@@ -33,8 +34,12 @@ func (x *site) makeLink(ctx context.Context, l resource.Link, owner resource.Own
 	if err := checkName(l.Name); err != nil {
 		return err
 	}
-	if l.Host == "" {
+	switch l.Sort() {
+	case "veth":
+	case "":
 		return x.tune(ctx, l)
+	default:
+		return x.makeSpecial(l, owner)
 	}
 	if err := checkName(l.Host); err != nil {
 		return err
@@ -54,7 +59,8 @@ func (x *site) makeLink(ctx context.Context, l resource.Link, owner resource.Own
 	if err != nil {
 		return err
 	}
-	if inner.index == 0 {
+	there := inner.index != 0
+	if !there {
 		if err := x.makeVeth(l, mac); err != nil {
 			return err
 		}
@@ -75,8 +81,11 @@ func (x *site) makeLink(ctx context.Context, l resource.Link, owner resource.Own
 	if err := change(x.space, inner, wanted{mac: mac, mtu: l.MTU, up: l.Up}); err != nil {
 		return fmt.Errorf("link %s: %w", l.Name, err)
 	}
-	if err := change(x.root, outer, wanted{mtu: l.MTU, up: l.Up, alias: alias, deaf: true}); err != nil {
-		return fmt.Errorf("link %s: %w", l.Host, err)
+	if err := x.finish(outer, l, alias); err != nil {
+		return err
+	}
+	if there {
+		x.renew(l, mac, inner, outer)
 	}
 	return nil
 }
@@ -141,11 +150,22 @@ func (x *site) makeVeth(l resource.Link, mac net.HardwareAddr) error {
 	if err := ask(x.root, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, append(parts, info)...); err != nil {
 		return fmt.Errorf("make link %s with %s in %s: %w", l.Host, l.Name, l.NS, err)
 	}
-	// Open vSwitch's userspace datapath only copies what arrives at the outer
-	// end, so the host's stack sees it too: it must have no address there.
-	err = os.WriteFile("/proc/sys/net/ipv6/conf/"+l.Host+"/disable_ipv6", []byte("1"), 0)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("link %s without IPv6: %w", l.Host, err)
+	return nil
+}
+
+// finish makes the outer end what l wants. Its mark comes last: without it, as after
+// a crash, everything is set again.
+func (x *site) finish(outer iface, l resource.Link, alias string) error {
+	if outer.alias != alias {
+		// Open vSwitch's userspace datapath only copies what arrives here, so the
+		// host's stack sees it too: it must have no address.
+		err := os.WriteFile("/proc/sys/net/ipv6/conf/"+l.Host+"/disable_ipv6", []byte("1"), 0)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("link %s without IPv6: %w", l.Host, err)
+		}
+	}
+	if err := change(x.root, outer, wanted{mtu: l.MTU, up: l.Up, alias: alias, deaf: true}); err != nil {
+		return fmt.Errorf("link %s: %w", l.Host, err)
 	}
 	return nil
 }
@@ -217,6 +237,7 @@ func (x *site) tune(ctx context.Context, l resource.Link) error {
 			if err := change(x.space, cur, wanted{mac: mac, mtu: l.MTU, up: l.Up || cur.up}); err != nil {
 				return fmt.Errorf("link %s: %w", l.Name, err)
 			}
+			x.renew(l, mac, cur)
 			return nil
 		}
 		select {
@@ -230,8 +251,11 @@ func (x *site) tune(ctx context.Context, l resource.Link) error {
 // dropLink removes what was observed as l. A link that something else makes
 // stays.
 func (x *site) dropLink(l resource.Link) error {
-	if l.Host == "" {
-		return nil
+	switch {
+	case l.Sort() == "":
+		return x.giveBack(l.Name)
+	case l.Host == "":
+		return x.dropNamed(l.Name)
 	}
 	cur, ok, err := linkNamed(x.space, l.Name)
 	if err != nil || !ok {

@@ -8,16 +8,19 @@ import (
 	"strings"
 
 	"github.com/fsnotify/fsnotify"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"weft.dev/reconcile/driver"
 	"weft.dev/reconcile/host"
 )
 
-// watched are the notification groups of links, addresses and routes.
+// watched are the notification groups of links, addresses, routes, FDB entries and
+// queueing disciplines.
 var watched = []int{
 	unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+	unix.RTNLGRP_NEIGH, unix.RTNLGRP_TC,
 }
 
 // Watch implements driver.Driver. Settings tell nothing when they change: they
@@ -34,12 +37,23 @@ func (d *Driver) Watch(ctx context.Context, changed func(driver.Scope)) error {
 		names <- d.watchNames(ctx, tell)
 		cancel()
 	}()
+	guards := make(chan struct{})
+	go func() {
+		defer close(guards)
+		// Without it the timer notices what somebody does to rules.
+		_ = d.host.Listen(ctx, unix.NETLINK_NETFILTER, []int{unix.NFNLGRP_NFTABLES}, func(e host.Event) {
+			if e.Type == 0 || e.NS == "" && len(e.Data) > 0 && e.Data[0] == unix.NFPROTO_BRIDGE {
+				tell()
+			}
+		})
+	}()
 	err := d.host.Listen(ctx, unix.NETLINK_ROUTE, watched, func(e host.Event) {
 		if d.concerns(e) {
 			tell()
 		}
 	})
 	cancel()
+	<-guards
 	if e := <-names; e != nil {
 		err = e
 	}
@@ -101,16 +115,24 @@ func (d *Driver) concerns(e host.Event) bool {
 		}
 		r, ok := parseRoute(e.Data)
 		return ok && !r.kernelMade() && (e.NS != "" || r.proto == d.proto)
+	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
+		index, _, ok := parseFDB(e.Data)
+		return ok && e.NS == "" && d.knows(iface{index: index})
+	case unix.RTM_NEWQDISC, unix.RTM_DELQDISC, unix.RTM_NEWTFILTER, unix.RTM_DELTFILTER:
+		return len(e.Data) >= nl.SizeofTcMsg && (e.NS != "" || d.knows(iface{index: nl.DeserializeTcMsg(e.Data).Ifindex}))
 	}
 	return false
 }
 
 // knows reports whether a link of the host's namespace concerns us.
 func (d *Driver) knows(l iface) bool {
-	if _, ours := d.host.OwnerOf(l.alias); ours {
+	if _, ours := d.host.OwnerOf(l.alias); ours || d.made(l) {
 		return true
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.outside[l.index] || d.expected[l.name]
+	if d.outside == nil {
+		return true // nobody looked yet
+	}
+	return d.outside[l.index] || d.expected[l.name] || d.macs[l.mac]
 }

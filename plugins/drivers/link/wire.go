@@ -22,6 +22,7 @@ type iface struct {
 	alias, mac  string
 	mtu         int
 	up          bool
+	detail
 }
 
 // rtextSkipStats is RTEXT_FILTER_SKIP_STATS: do not count what nobody reads.
@@ -83,6 +84,7 @@ func parseLink(m []byte) iface {
 				}
 			}
 		}
+		l.add(typ, v)
 	}
 	return l
 }

@@ -10,9 +10,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/vishvananda/netlink"
-
-	"weft.dev/reconcile/host"
 	"weft.dev/reconcile/plan"
 	"weft.dev/reconcile/resource"
 )
@@ -177,16 +174,15 @@ type plug struct {
 	ids     map[string]string // of the interface; those not here and ours go
 	marks   map[string]string
 	unmark  []string
+	bond    *resource.Bond
 }
 
 func (t *txn) makePort(st resource.Port, owner resource.Owner) error {
 	if st.Type != "" && st.Type != "patch" {
 		return fmt.Errorf("a port has no type %q", st.Type)
 	}
-	if st.Uplink && t.v.ports[st.Name] == nil {
-		if err := bare(t.d.host, st.Name); err != nil {
-			return err
-		}
+	if err := t.fit(st); err != nil {
+		return err
 	}
 	p := plug{id: st.ID(), bridge: st.Bridge, kind: st.Type, options: map[string]string{}, ids: map[string]string{}}
 	if st.Peer != "" {
@@ -197,6 +193,11 @@ func (t *txn) makePort(st resource.Port, owner resource.Owner) error {
 	}
 	if st.MAC != "" {
 		p.ids[keyMAC] = st.MAC
+	}
+	if p.bond = st.Bond; p.bond != nil {
+		if err := checkBond(st); err != nil {
+			return err
+		}
 	}
 	p.marks, p.unmark = t.d.marks(owner, resource.KindPort, st.Uplink, needs{st.Link, st.Guards})
 	return t.plugIn(p)
@@ -244,19 +245,34 @@ func (t *txn) plugIn(p plug) error {
 	}
 	n := len(t.ops)
 	link1, port1 := fmt.Sprintf("i%d", n), fmt.Sprintf("p%d", n)
+	if p.bond != nil {
+		t.newBond(p, port1)
+		return nil
+	}
 	t.op(insert(tableInterface, link1, row{"name": p.id.Name, "type": p.kind, "options": dict(p.options), "external_ids": dict(p.ids)}))
 	t.op(insert(tablePort, port1, row{"name": p.id.Name, "interfaces": set(named(link1)), "external_ids": dict(p.marks)}))
+	t.plugged(p, port1)
+	return nil
+}
+
+// plugged adds the port row that the transaction inserts to its bridge.
+func (t *txn) plugged(p plug, port1 string) {
+	b := t.v.bridges[p.bridge]
 	t.op(link(tableBridge, p.bridge, "ports", port1))
 	made := &port{portRow: &portRow{Name: p.id.Name, ExternalIDs: p.marks}, bridge: b}
 	b.ports = append(b.ports, made)
 	t.v.ports[p.id.Name] = made
-	return nil
 }
 
 // change sets every column that weft knows; keys of others in external_ids stay.
 func (t *txn) change(p plug) {
-	t.op(update(tablePort, p.id.Name, row{"tag": set(), "trunks": set(), "vlan_mode": set()}))
+	columns := row{"tag": set(), "trunks": set(), "vlan_mode": set()}
+	bondColumns(p.bond, columns)
+	t.op(update(tablePort, p.id.Name, columns))
 	t.op(put(tablePort, p.id.Name, "external_ids", p.marks, p.unmark...))
+	if p.bond != nil {
+		return // its members are links that weft does not make
+	}
 	t.op(update(tableInterface, p.id.Name, row{"type": p.kind, "options": dict(p.options)}))
 	if p.id.Kind == resource.KindPort {
 		t.op(put(tableInterface, p.id.Name, "external_ids", p.ids, keyIfaceID, keyMAC))
@@ -268,29 +284,4 @@ func optional(n int) any {
 		return set()
 	}
 	return set(n)
-}
-
-// bare refuses a link that carries an address: plugged into a bridge it would
-// lose it, and the host perhaps its management network.
-func bare(h *host.Host, name string) error {
-	return h.In("", func() error {
-		l, err := netlink.LinkByName(name)
-		if errors.As(err, &netlink.LinkNotFoundError{}) {
-			return errors.New("there is no such interface on this host")
-		}
-		if err != nil {
-			return fmt.Errorf("look at link: %w", err)
-		}
-		addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
-		if err != nil {
-			return fmt.Errorf("look at its addresses: %w", err)
-		}
-		for _, a := range addrs {
-			if a.IP.IsLinkLocalUnicast() && a.IP.To4() == nil {
-				continue // the kernel's own
-			}
-			return fmt.Errorf("it carries the address %s and would lose it in the bridge; move the address away, or let weft move it (manage: Takeover)", a.IPNet)
-		}
-		return nil
-	})
 }

@@ -16,24 +16,28 @@ import (
 // nothing of it. The kernel does: a switch sets every link that it opens
 // promiscuous (dpif-netdev's port_create, and the kernel's datapath alike).
 
-// deafLinks lists the links of the host's namespace that are not promiscuous; nil
-// when they cannot be listed, and then nobody is taken for deaf.
-func (d *Driver) deafLinks() map[string]bool {
-	var out map[string]bool
+// lookOutside notes of the links of the host's namespace which are not promiscuous
+// and which are the host's own; nothing when they cannot be listed, and then nobody
+// is taken for either.
+func (d *Driver) lookOutside() (deaf map[string]bool, own map[string]string) {
 	_ = d.host.In("", func() error {
 		links, err := netlink.LinkList()
 		if err != nil {
 			return err
 		}
-		out = make(map[string]bool, len(links))
+		deaf, own = make(map[string]bool, len(links)), map[string]string{}
 		for _, l := range links {
-			if a := l.Attrs(); a.RawFlags&unix.IFF_PROMISC == 0 {
-				out[a.Name] = true
+			a := l.Attrs()
+			if a.RawFlags&unix.IFF_PROMISC == 0 {
+				deaf[a.Name] = true
+			}
+			if what := ownLink(l); what != "" {
+				own[a.Name] = what
 			}
 		}
 		return nil
 	})
-	return out
+	return deaf, own
 }
 
 // isDeaf reports whether the switch believes that it has the port of an ordinary

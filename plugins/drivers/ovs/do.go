@@ -217,8 +217,13 @@ func made(id resource.ID, p *port, excused string) error {
 	if p == nil {
 		return errors.New(id.String() + ": it vanished right after it was made; somebody removes it or its bridge")
 	}
-	if fault := linkFault(p.link, excused); fault != "" {
-		return errors.New(id.String() + ": " + fault)
+	for _, l := range p.links {
+		if fault := linkFault(l, excused); fault != "" {
+			if len(p.links) > 1 {
+				fault = "link " + l.Name + ": " + fault
+			}
+			return errors.New(id.String() + ": " + fault)
+		}
 	}
 	return nil
 }

@@ -10,7 +10,9 @@ package ovs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -67,6 +69,9 @@ func (d *Driver) Observe(ctx context.Context, scope driver.Scope) (*resource.Obs
 	d.doing.RLock()
 	defer d.doing.RUnlock()
 	v, err := d.look(ctx)
+	if err != nil && absent(scope.Desired) {
+		return resource.NewObserved(), nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("observe ovs: %w", err)
 	}
@@ -79,16 +84,30 @@ func (d *Driver) Observe(ctx context.Context, scope driver.Scope) (*resource.Obs
 	return o, nil
 }
 
+// absent reports whether the host has no Open vSwitch and needs none: one of Linux
+// bridges.
+func absent(desired resource.Set) bool {
+	if _, err := exec.LookPath("ovs-vswitchd"); !errors.Is(err, exec.ErrNotFound) {
+		return false
+	}
+	for id := range desired {
+		if strings.HasPrefix(string(id.Kind), "ovs.") {
+			return false
+		}
+	}
+	return true
+}
+
 // look returns the database as it is now.
 func (d *Driver) look(ctx context.Context) (*view, error) {
 	s, err := d.db.fresh(ctx)
 	if err != nil {
 		return nil, err
 	}
-	deaf := d.deafLinks() // before the rows: a port plugged in between is not deaf
+	deaf, own := d.lookOutside() // before the rows: a port plugged in between is not deaf
 	v, err := s.view(ctx)
 	if err == nil {
-		v.deaf = deaf
+		v.deaf, v.own = deaf, own
 	}
 	return v, err
 }

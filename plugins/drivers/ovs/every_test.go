@@ -46,6 +46,8 @@ const (
 
 var exampleBound = map[string]int{portA: 3, nicB: 4, gone: 0, local: localPort}
 
+var exampleMeters = map[meterKey]uint32{{portA, 61}: 4000000000}
+
 const exampleCookie = 0x1234_0000_0000_0001
 
 // examples use every field and every operation, in every way they are written.
@@ -109,10 +111,33 @@ var examples = []example{
 		"table=60,priority=3,ipv6 actions=load:0xfe80000000000000->NXM_NX_IPV6_SRC[64..127],load:0x1->NXM_NX_IPV6_SRC[0..63]"},
 	{resource.Flow{Table: 60, Priority: 4, Match: []resource.Cond{eth(0x86dd), is(resource.FieldIPProto, 58), is(resource.FieldICMPType, 136)}, Do: do(setTo(resource.FieldNDTargetHi, 0xfe80<<48), setTo(resource.FieldNDTargetLo, 0))},
 		"table=60,priority=4,icmp6,icmp_type=136 actions=load:0xfe80000000000000->NXM_NX_ND_TARGET[64..127],load:0->NXM_NX_ND_TARGET[0..63]"},
+	{resource.Flow{Table: 60, Priority: 5, Match: []resource.Cond{is(resource.FieldReg4, 201)}, Do: do(setTo(resource.FieldReg4, 202), to(61))},
+		"table=60,priority=5,reg4=0xc9 actions=set_field:0xca->reg4,goto_table:61"},
 	{resource.Flow{Table: 61, Match: []resource.Cond{{Field: resource.FieldReg2, Sym: gone}}}, ""},
 	{resource.Flow{Table: 61, Priority: 1, Match: []resource.Cond{at(gone)}, Do: do(to(62))}, ""},
 	{resource.Flow{Table: 61, Priority: 2, Do: do(resource.Act{Op: resource.OpSet, Field: resource.FieldReg2, Sym: gone}, to(62))}, ""},
+	{resource.Flow{Table: 61, Priority: 5, Match: []resource.Cond{eth(0x88cc)}, Do: do(resource.Act{Op: resource.OpLimit, Sym: portA, Value: 200, Table: 61}, setTo(resource.FieldReg0, 1), to(62))},
+		"table=61,priority=5,dl_type=0x88cc actions=meter:4000000000,set_field:0x1->reg0,goto_table:62"},
 	{resource.Flow{Table: 61, Priority: 3, Match: []resource.Cond{eth(0x8035)}}, "table=61,priority=3,rarp actions=drop"},
+	{resource.Flow{Table: 61, Priority: 4, Match: []resource.Cond{eth(0x0800), is(resource.FieldMetadata, 7)}, Do: do(resource.Act{Op: resource.OpCT, Zone: 101, Table: 62})},
+		"table=61,priority=4,ip,metadata=0x7 actions=ct(table=62,zone=101)"},
+	{resource.Flow{Table: 62, Priority: 1, Match: []resource.Cond{masked(resource.FieldCTState, resource.CTReply|resource.CTTracked, resource.CTReply|resource.CTTracked|resource.CTInvalid),
+		masked(resource.FieldCTMark, 1, 1), is(resource.FieldReg6, 9)}, Do: do(act(resource.OpOutReg2))},
+		"table=62,priority=1,ct_mark=0x1/0x1,ct_state=+rpl-inv+trk,reg6=0x9 actions=output:NXM_NX_REG2[]"},
+	{resource.Flow{Table: 62, Priority: 2, Match: []resource.Cond{eth(0x86dd), is(resource.FieldReg5, 9), is(resource.FieldConjID, 4000000000)},
+		Do: do(setTo(resource.FieldReg5, 1), setTo(resource.FieldReg6, 2), resource.Act{Op: resource.OpCTCommit, Zone: 65535, Value: 0, Mask: 2}, to(63))},
+		"table=62,priority=2,conj_id=4000000000,ipv6,reg5=0x9 actions=set_field:0x1->reg5,set_field:0x2->reg6,ct(commit,zone=65535,exec(load:0->NXM_NX_CT_MARK[1])),goto_table:63"},
+	{resource.Flow{Table: 62, Priority: 3, Match: []resource.Cond{eth(0x0800), is(resource.FieldIPSrc, 0x0a000001)},
+		Do: do(resource.Act{Op: resource.OpConj, Value: 4000000000, Table: 1, Mask: 2}, resource.Act{Op: resource.OpConj, Value: 5, Table: 2, Mask: 2})},
+		"table=62,priority=3,ip,nw_src=10.0.0.1 actions=conjunction(4000000000,1/2),conjunction(5,2/2)"},
+	{resource.Flow{Table: 62, Priority: 4, Match: []resource.Cond{eth(0x0800), is(resource.FieldIPProto, 1), is(resource.FieldICMPType, 3), is(resource.FieldICMPCode, 1)},
+		Do: do(resource.Act{Op: resource.OpCTCommit, Zone: 7})}, "table=62,priority=4,icmp,icmp_code=1,icmp_type=3 actions=ct(commit,zone=7)"},
+	{resource.Flow{Table: 62, Priority: 5, Match: []resource.Cond{eth(0x86dd), is(resource.FieldIPProto, 58), is(resource.FieldICMPType, 135), is(resource.FieldICMPCode, 0), is(resource.FieldNDSLL, 0x02000000000b),
+		is(resource.FieldNDTargetHi, 0xfe80<<48), is(resource.FieldNDTargetLo, 1), is(resource.FieldIP6DstHi, 0xfe80<<48), is(resource.FieldIP6DstLo, 2)}},
+		"table=62,priority=5,icmp6,icmp_code=0,icmp_type=135,ipv6_dst=fe80::2,nd_sll=02:00:00:00:00:0b,nd_target=fe80::1 actions=drop"},
+	{resource.Flow{Table: 62, Priority: 6, Match: []resource.Cond{eth(0x86dd), is(resource.FieldIPProto, 58), is(resource.FieldICMPType, 136), is(resource.FieldICMPCode, 0), is(resource.FieldNDTLL, 0),
+		is(resource.FieldIP6DstLo, 2)}},
+		"table=62,priority=6,icmp6,icmp_code=0,icmp_type=136,ipv6_dst=::2/::ffff:ffff:ffff:ffff,nd_tll=00:00:00:00:00:00 actions=drop"},
 }
 
 // exampleFlows is all of them as one unit.

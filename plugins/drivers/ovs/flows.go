@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"weft.dev/reconcile/resource"
 )
@@ -33,12 +34,12 @@ func (u *unit) owner() resource.Owner {
 }
 
 // intact reports whether the switch holds what was written, to the ports of now.
-func (u *unit) intact(x *binder) bool {
-	if u.mark == nil || u.found != (tally{u.mark.Count, u.mark.Sum}) {
+func (u *unit) intact(x *binder, meters map[uint32]meter) bool {
+	if u.mark == nil || u.found != (tally{u.mark.Count, u.mark.Sum}) || len(u.mark.meterDrift(meters)) > 0 {
 		return false
 	}
 	for sym, n := range u.mark.Bound {
-		if x.number(sym) != n {
+		if x.number(sym, n) != n {
 			return false
 		}
 	}
@@ -98,22 +99,65 @@ func (d *Driver) observeBridgeFlows(ctx context.Context, b *bridge, units map[ui
 		}
 		units[cookie].found = t
 	}
+	meters, err := d.metersOf(ctx, b.Name, units)
+	if err != nil {
+		return err
+	}
 	x := newBinder(b)
 	var torn []*unit
+	used := map[int]bool{}
+	defer func() { o.Guests = append(o.Guests, guestsOf(b, used)...) }()
 	for _, u := range units {
 		u.want = wants[u.id(b.Name)]
 		if u.mark != nil {
 			if syms := unbound(u.mark.Bound); len(syms) > 0 {
 				o.Unbound[u.mark.Owner] = append(o.Unbound[u.mark.Owner], syms...)
 			}
+			for _, n := range u.mark.Bound {
+				used[n] = true
+			}
 		}
-		if !u.intact(x) {
+		if !u.intact(x, meters) {
 			torn = append(torn, u)
 			continue
 		}
 		o.Set.Put(resource.Entry{State: d.intactState(b.Name, u), Owner: u.owner()})
 	}
-	return d.observeTorn(ctx, b.Name, torn, x, o)
+	return d.observeTorn(ctx, b.Name, torn, x, meters, o)
+}
+
+// guestsOf lists the ports of a bridge that say which NIC they are; used are the
+// numbers of those that rules name.
+func guestsOf(b *bridge, used map[int]bool) []resource.GuestPort {
+	var out []resource.GuestPort
+	for _, name := range slices.Sorted(maps.Keys(b.links)) {
+		l := b.links[name]
+		g := resource.GuestPort{Port: name, IfaceID: l.ExternalIDs[keyIfaceID], MAC: strings.ToLower(l.ExternalIDs[keyMAC])}
+		if n, ok := plugged(l); ok && (g.IfaceID != "" || g.MAC != "") {
+			g.Used = used[n]
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// metersOf reads the meters of a bridge, if units have any. Those that were noted
+// and then never used make a unit of their own, which nobody wants.
+func (d *Driver) metersOf(ctx context.Context, bridge string, units map[uint64]*unit) (map[uint32]meter, error) {
+	used := false
+	for _, use := range d.meterNote(bridge) {
+		used = true
+		if units[use.Cookie] == nil {
+			units[use.Cookie] = &unit{cookie: use.Cookie}
+		}
+	}
+	for _, u := range units {
+		used = used || u.mark != nil && len(u.mark.Meters) > 0
+	}
+	if !used {
+		return nil, nil
+	}
+	return d.meters(ctx, bridge)
 }
 
 // intactState is what was written, as far as somebody needs to know: the wanted
@@ -132,7 +176,7 @@ func bridgeID(name string) resource.ID { return resource.ID{Kind: resource.KindB
 
 // observeTorn adds the units that are not as they were written, with words for
 // the difference.
-func (d *Driver) observeTorn(ctx context.Context, bridge string, torn []*unit, x *binder, o *resource.Observed) error {
+func (d *Driver) observeTorn(ctx context.Context, bridge string, torn []*unit, x *binder, meters map[uint32]meter, o *resource.Observed) error {
 	var ask []uint64
 	for _, u := range torn {
 		if u.found.n > 0 {
@@ -148,11 +192,11 @@ func (d *Driver) observeTorn(ctx context.Context, bridge string, torn []*unit, x
 	}
 	for _, u := range torn {
 		record := d.flowRecord(bridge, u.cookie)
-		drift := driftText(u, record, now[u.cookie], x)
+		drift := driftText(u, record, now[u.cookie], x, meters)
 		o.Set.Put(resource.Entry{Owner: u.owner(), State: resource.Seen{
 			Ident: u.id(bridge), Up: bridgeID(bridge), Needed: record.Flows.Ports, Drift: drift,
 			Print:   resource.Digest("drift", strconv.FormatUint(u.found.sum, 16), drift),
-			Rebound: u.mark != nil && u.found.n == u.mark.Count && u.found.sum == u.mark.Sum,
+			Rebound: u.mark != nil && u.found.n == u.mark.Count && u.found.sum == u.mark.Sum && len(u.mark.meterDrift(meters)) == 0,
 		}})
 	}
 	return nil

@@ -59,7 +59,8 @@ func TestEveryFlowIsStable(t *testing.T) {
 		t.Fatal(err)
 	}
 	cookie := d.cookie("network/acme/web")
-	want, err := render(exampleFlows(), cookie, newBinder(v.bridges[resource.IntegrationBridge]).bind(exampleFlows()))
+	want, err := render(exampleFlows(), cookie, newBinder(v.bridges[resource.IntegrationBridge]).bind(exampleFlows(), nil),
+		map[meterKey]uint32{{portA, 61}: meterID(cookie, meterKey{portA, 61}, 0)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -117,6 +117,8 @@ type flowMark struct {
 	// Count and Sum are the tally of the switch's own form of the rules.
 	Count int    `json:"count"`
 	Sum   uint64 `json:"sum"`
+	// Meters are the limits by their numbers in the switch.
+	Meters map[uint32]limited `json:"meters,omitempty"`
 }
 
 // A flowRecord is the long part of a mark, read when something differs only.
@@ -164,7 +166,7 @@ func (d *Driver) dropFlowMarks(bridge string) error {
 			return err
 		}
 	}
-	return nil
+	return d.putMeterNote(bridge, nil)
 }
 
 // flowMarks lists what was left about units of flows.

@@ -40,7 +40,18 @@ var forms = map[resource.FlowField]form{
 	resource.FieldTPSrc:    {"tp_src", "", 16, decimalText, hexMask},
 	resource.FieldTPDst:    {"tp_dst", "", 16, decimalText, hexMask},
 	resource.FieldICMPType: {"icmp_type", "", 8, decimalText, nil},
+	resource.FieldICMPCode: {"icmp_code", "", 8, decimalText, nil},
+	resource.FieldNDSLL:    {"nd_sll", "", 48, macText, macMask},
+	resource.FieldNDTLL:    {"nd_tll", "", 48, macText, macMask},
+	resource.FieldReg4:     {"reg4", "reg4", 32, hexText, hexMask},
+	resource.FieldReg5:     {"reg5", "reg5", 32, hexText, hexMask},
+	resource.FieldReg6:     {"reg6", "reg6", 32, hexText, hexMask},
+	resource.FieldCTMark:   {"ct_mark", "", 32, hexText, hexMask},
+	resource.FieldConjID:   {"conj_id", "", 32, decimalText, nil},
 }
+
+// ctBits are those of a connection's state that weft knows.
+const ctBits = resource.CTNew | resource.CTEst | resource.CTRelated | resource.CTReply | resource.CTInvalid | resource.CTTracked
 
 // presentTag is the bit of a VLAN tag that says there is one.
 const presentTag = 0x1000
@@ -115,7 +126,7 @@ func renderMatch(conds []resource.Cond, bound map[string]int) (out []string, ok 
 
 // requires lists what a match has to say before a field means anything: the
 // switch would silently compare less than it was asked to.
-var requires = map[resource.FlowField]struct{ ether, proto []uint64 }{
+var requires = map[resource.FlowField]struct{ ether, proto, icmp []uint64 }{
 	resource.FieldIPSrc:      {ether: []uint64{0x0800}},
 	resource.FieldIPDst:      {ether: []uint64{0x0800}},
 	resource.FieldIPProto:    {ether: []uint64{0x0800, 0x86dd}},
@@ -130,6 +141,11 @@ var requires = map[resource.FlowField]struct{ ether, proto []uint64 }{
 	resource.FieldIP6SrcLo:   {ether: []uint64{0x86dd}},
 	resource.FieldNDTargetHi: {ether: []uint64{0x86dd}, proto: []uint64{58}},
 	resource.FieldNDTargetLo: {ether: []uint64{0x86dd}, proto: []uint64{58}},
+	resource.FieldIP6DstHi:   {ether: []uint64{0x86dd}},
+	resource.FieldIP6DstLo:   {ether: []uint64{0x86dd}},
+	resource.FieldNDSLL:      {ether: []uint64{0x86dd}, proto: []uint64{58}, icmp: []uint64{135}},
+	resource.FieldNDTLL:      {ether: []uint64{0x86dd}, proto: []uint64{58}, icmp: []uint64{136}},
+	resource.FieldICMPCode:   {ether: []uint64{0x0800, 0x86dd}, proto: []uint64{1, 58}},
 }
 
 // complete refuses a field whose protocol is not matched.
@@ -145,6 +161,9 @@ func (m match) complete() error {
 		}
 		if !says(resource.FieldIPProto, need.proto) {
 			return fmt.Errorf("%s without the IP protocol it belongs to", f)
+		}
+		if !says(resource.FieldICMPType, need.icmp) {
+			return fmt.Errorf("%s without the ICMP type it belongs to", f)
 		}
 	}
 	return nil
@@ -189,18 +208,24 @@ func (m match) render(c resource.Cond) (string, error) {
 		return fmt.Sprintf("in_port=%d", c.Value), nil
 	case resource.FieldVLAN:
 		return vlanCond(c), nil
+	case resource.FieldCTState:
+		if c.Value&^c.Mask != 0 || c.Mask == 0 || c.Mask&^ctBits != 0 {
+			return "", fmt.Errorf("%#x/%#x is no state of a connection", c.Value, c.Mask)
+		}
+		return "ct_state=" + resource.CTStateText(c.Value, c.Mask), nil
 	case resource.FieldIP6SrcHi:
 		return "ipv6_src=" + m.ip6(c.Field), nil
+	case resource.FieldIP6DstHi:
+		return "ipv6_dst=" + m.ip6(c.Field), nil
 	case resource.FieldNDTargetHi:
 		return "nd_target=" + m.ip6(c.Field), nil
-	case resource.FieldIP6SrcLo, resource.FieldNDTargetLo:
+	case resource.FieldIP6SrcLo, resource.FieldNDTargetLo, resource.FieldIP6DstLo:
 		if _, ok := m[c.Field-1]; ok {
 			return "", nil
 		}
-		if c.Field == resource.FieldIP6SrcLo {
-			return "ipv6_src=" + m.ip6(c.Field-1), nil
-		}
-		return "nd_target=" + m.ip6(c.Field-1), nil
+		c.Field--
+		c.Mask = 0
+		return m.render(c)
 	}
 	f, ok := forms[c.Field]
 	all := full(f.width)

@@ -115,10 +115,16 @@ func portState(v *view, p *port) resource.State {
 		IfaceID: p.link.ExternalIDs[keyIfaceID], MAC: p.link.ExternalIDs[keyMAC],
 		Uplink: p.ExternalIDs[markUplink] == "true", Link: n.Link, Guards: n.Guards,
 	}
-	if fault := linkFault(p.link, v.mayWait(st)); fault != "" {
+	bond, faults := bondOf(p)
+	if st.Bond = bond; bond != nil {
+		drift = append(drift, faults...)
+	} else if fault := linkFault(p.link, v.mayWait(st)); fault != "" {
 		drift = append(drift, fault)
 	} else if v.isDeaf(p) {
 		drift = append(drift, "its interface was made anew, and the switch still listens to the one before")
+	}
+	if what := v.own[p.Name]; what != "" && lent(st) {
+		drift = append(drift, what)
 	}
 	return observed(st, drift)
 }
@@ -140,6 +146,12 @@ func portDrift(p *port) []string {
 	}
 	if len(p.Trunks) > 0 {
 		out = append(out, fmt.Sprintf("trunks %v were set by another hand", p.Trunks))
+	}
+	if len(p.links) < 2 && p.BondMode != nil {
+		out = append(out, fmt.Sprintf("bond_mode %s was set by another hand", *p.BondMode))
+	}
+	if len(p.links) < 2 && p.LACP != nil {
+		out = append(out, fmt.Sprintf("lacp %s was set by another hand", *p.LACP))
 	}
 	if p.VLANMode != nil {
 		out = append(out, fmt.Sprintf("vlan_mode %s was set by another hand", *p.VLANMode))

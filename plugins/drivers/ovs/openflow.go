@@ -128,6 +128,26 @@ func refusal(body []byte) string {
 // parts receives the multipart messages of one kind and hands each entry to f,
 // until the last one or, when endless, an error.
 func (c *channel) parts(kind uint16, endless bool, f func(entry []byte) error) error {
+	return c.bodies(kind, endless, func(rest []byte) error {
+		for len(rest) > 0 {
+			if len(rest) < 4 {
+				return errors.New("a truncated entry")
+			}
+			size := int(binary.BigEndian.Uint16(rest))
+			if size < 4 || size > len(rest) {
+				return fmt.Errorf("an entry of %d bytes in %d", size, len(rest))
+			}
+			if err := f(rest[:size]); err != nil {
+				return err
+			}
+			rest = rest[size:]
+		}
+		return nil
+	})
+}
+
+// bodies is parts without looking into them.
+func (c *channel) bodies(kind uint16, endless bool, f func(body []byte) error) error {
 	for {
 		got, body, err := c.receive()
 		switch {
@@ -141,18 +161,8 @@ func (c *channel) parts(kind uint16, endless bool, f func(entry []byte) error) e
 			continue
 		}
 		more := binary.BigEndian.Uint16(body[2:])&ofMore != 0
-		for rest := body[ofMultipartHead-ofHeader:]; len(rest) > 0; {
-			if len(rest) < 4 {
-				return errors.New("a truncated entry")
-			}
-			size := int(binary.BigEndian.Uint16(rest))
-			if size < 4 || size > len(rest) {
-				return fmt.Errorf("an entry of %d bytes in %d", size, len(rest))
-			}
-			if err := f(rest[:size]); err != nil {
-				return err
-			}
-			rest = rest[size:]
+		if err := f(body[ofMultipartHead-ofHeader:]); err != nil {
+			return err
 		}
 		if !more && !endless {
 			return nil
@@ -162,6 +172,38 @@ func (c *channel) parts(kind uint16, endless bool, f func(entry []byte) error) e
 
 // anyMatch is an OXM match without fields, padded.
 var anyMatch = []byte{0, 1, 0, 4, 0, 0, 0, 0}
+
+// ask sends one multipart request on a channel of its own and hands each entry of
+// the answer to f. askWhole hands over whole bodies.
+func (d *Driver) ask(ctx context.Context, bridge string, kind uint16, body []byte, f func(entry []byte) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c, err := d.question(ctx, bridge, kind, body)
+	if err != nil {
+		return err
+	}
+	return c.parts(kind, false, f)
+}
+
+func (d *Driver) askWhole(ctx context.Context, bridge string, kind uint16, f func(body []byte) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c, err := d.question(ctx, bridge, kind, nil)
+	if err != nil {
+		return err
+	}
+	return c.bodies(kind, false, f)
+}
+
+func (d *Driver) question(ctx context.Context, bridge string, kind uint16, body []byte) (*channel, error) {
+	c, err := d.dial(ctx, bridge)
+	if err != nil {
+		return nil, err
+	}
+	head := binary.BigEndian.AppendUint16(nil, kind)
+	head = append(head, 0, 0, 0, 0, 0, 0) // flags, padding
+	return c, c.send(ofMultipartAsk, append(head, body...))
+}
 
 // A tally says which flows a cookie has, in any order: their number and the sum
 // of their digests.
@@ -174,25 +216,14 @@ type tally struct {
 // value in the bits of mask. Counters and ages do not count, and what was
 // learned is left out.
 func (d *Driver) tallies(ctx context.Context, bridge string, value, mask uint64) (map[uint64]tally, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c, err := d.dial(ctx, bridge)
-	if err != nil {
-		return nil, err
-	}
-	ask := binary.BigEndian.AppendUint16(nil, ofFlowStats)
-	ask = append(ask, 0, 0, 0, 0, 0, 0) // flags, padding
-	ask = append(ask, ofAllTables, 0, 0, 0)
+	ask := []byte{ofAllTables, 0, 0, 0}
 	ask = binary.BigEndian.AppendUint32(ask, ofAny) // port
 	ask = binary.BigEndian.AppendUint32(ask, ofAny) // group
 	ask = append(ask, 0, 0, 0, 0)
 	ask = binary.BigEndian.AppendUint64(ask, value&mask)
 	ask = binary.BigEndian.AppendUint64(ask, mask)
-	if err := c.send(ofMultipartAsk, append(ask, anyMatch...)); err != nil {
-		return nil, fmt.Errorf("read flows of bridge %s: %w", bridge, err)
-	}
 	out := map[uint64]tally{}
-	err = c.parts(ofFlowStats, false, func(e []byte) error {
+	err := d.ask(ctx, bridge, ofFlowStats, append(ask, anyMatch...), func(e []byte) error {
 		if len(e) < ofFlowHead {
 			return fmt.Errorf("a flow of %d bytes", len(e))
 		}

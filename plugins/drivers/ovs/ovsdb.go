@@ -53,6 +53,8 @@ type portRow struct {
 	Tag         *int              `ovsdb:"tag"`
 	Trunks      []int             `ovsdb:"trunks"`
 	VLANMode    *string           `ovsdb:"vlan_mode"`
+	BondMode    *string           `ovsdb:"bond_mode"`
+	LACP        *string           `ovsdb:"lacp"`
 	ExternalIDs map[string]string `ovsdb:"external_ids"`
 }
 
@@ -201,7 +203,7 @@ func (s *session) monitor(ctx context.Context) error {
 	_, err := s.client.Monitor(ctx, s.client.NewMonitor(
 		client.WithTable(sw, &sw.Bridges, &sw.NextCfg, &sw.CurCfg, &sw.Datapaths),
 		client.WithTable(br, &br.Name, &br.Datapath, &br.FailMode, &br.Ports, &br.Controller, &br.Protocols, &br.OtherConfig, &br.ExternalIDs),
-		client.WithTable(po, &po.Name, &po.Interfaces, &po.Tag, &po.Trunks, &po.VLANMode, &po.ExternalIDs),
+		client.WithTable(po, &po.Name, &po.Interfaces, &po.Tag, &po.Trunks, &po.VLANMode, &po.BondMode, &po.LACP, &po.ExternalIDs),
 		client.WithTable(in, &in.Name, &in.Type, &in.Options, &in.ExternalIDs, &in.MTURequest, &in.OFPort, &in.Error),
 	))
 	return err

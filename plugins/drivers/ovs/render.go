@@ -1,8 +1,11 @@
 package ovs
 
 import (
+	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
+	"strconv"
 	"strings"
 
 	"weft.dev/reconcile/resource"
@@ -39,10 +42,10 @@ func (r rule) String() string {
 
 // render turns the rules of a unit into text with the ports of the moment. Rules
 // that cannot be said yet because of an unbound symbol are left out.
-func render(f resource.Flows, cookie uint64, bound map[string]int) (map[string]rule, error) {
+func render(f resource.Flows, cookie uint64, bound map[string]int, meters map[meterKey]uint32) (map[string]rule, error) {
 	out := make(map[string]rule, len(f.Rules))
 	for _, flow := range f.Rules {
-		r, ok, err := renderFlow(flow, cookie, bound)
+		r, ok, err := renderFlow(flow, cookie, bound, meters)
 		if err != nil {
 			return nil, fmt.Errorf("rule %q: %w", flow, err)
 		}
@@ -57,7 +60,7 @@ func render(f resource.Flows, cookie uint64, bound map[string]int) (map[string]r
 	return out, nil
 }
 
-func renderFlow(f resource.Flow, cookie uint64, bound map[string]int) (r rule, ok bool, err error) {
+func renderFlow(f resource.Flow, cookie uint64, bound map[string]int, meters map[meterKey]uint32) (r rule, ok bool, err error) {
 	r = rule{table: f.Table, priority: f.Priority}
 	if f.Table == learnTable {
 		return r, false, fmt.Errorf("table %d holds what the switch learns, nothing else", learnTable)
@@ -68,7 +71,16 @@ func renderFlow(f resource.Flow, cookie uint64, bound map[string]int) (r rule, o
 	}
 	r.match = match
 	acts := make([]string, 0, len(f.Do))
-	for _, a := range f.Do {
+	for i, a := range f.Do {
+		if a.Op == resource.OpLimit && i > 0 {
+			return r, false, errors.New("a limit comes first, or the switch would move it there")
+		}
+		if id := meters[meterKey{a.Sym, a.Table}]; a.Op == resource.OpLimit {
+			if id != 0 { // else the switch has none
+				acts = append(acts, fmt.Sprintf("meter:%d", id))
+			}
+			continue
+		}
 		text, state, err := renderAct(a, cookie, bound)
 		switch {
 		case err != nil:
@@ -133,6 +145,13 @@ func renderAct(a resource.Act, cookie uint64, bound map[string]int) ([]string, f
 		return one(learn(a.Table, cookie))
 	case resource.OpARPReply:
 		return arpReply(a.Value), say, nil
+	case resource.OpCT:
+		return one(fmt.Sprintf("ct(table=%d,zone=%d)", a.Table, a.Zone))
+	case resource.OpCTCommit:
+		text, err := ctCommit(a)
+		return []string{text}, say, err
+	case resource.OpConj:
+		return one(fmt.Sprintf("conjunction(%d,%d/%d)", a.Value, a.Table, a.Mask))
 	}
 	text, ok := plainActs[a.Op]
 	if !ok {
@@ -171,4 +190,21 @@ func arpReply(mac uint64) []string {
 		"push:NXM_OF_ARP_TPA[]", "push:NXM_OF_ARP_SPA[]", "pop:NXM_OF_ARP_TPA[]", "pop:NXM_OF_ARP_SPA[]",
 		"move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[]", "set_field:" + macText(mac) + "->arp_sha", "IN_PORT",
 	}
+}
+
+// ctCommit sets adjacent bits of the mark: the switch prints a set of others as
+// several actions.
+func ctCommit(a resource.Act) (string, error) {
+	if a.Mask == 0 {
+		return fmt.Sprintf("ct(commit,zone=%d)", a.Zone), nil
+	}
+	low, n := bits.TrailingZeros32(a.Mask), bits.OnesCount32(a.Mask)
+	if a.Mask>>low != ^uint32(0)>>(32-n) || a.Value&^uint64(a.Mask) != 0 {
+		return "", fmt.Errorf("a mark cannot be set to %#x/%#x", a.Value, a.Mask)
+	}
+	part := strconv.Itoa(low)
+	if n > 1 {
+		part += ".." + strconv.Itoa(low+n-1)
+	}
+	return fmt.Sprintf("ct(commit,zone=%d,exec(load:%s->NXM_NX_CT_MARK[%s]))", a.Zone, hexText(a.Value>>low), part), nil
 }

@@ -17,7 +17,7 @@ func TestRender(t *testing.T) {
 		for _, a := range e.flow.Do {
 			ops[a.Op] = true
 		}
-		r, ok, err := renderFlow(e.flow, exampleCookie, exampleBound)
+		r, ok, err := renderFlow(e.flow, exampleCookie, exampleBound, exampleMeters)
 		got := ""
 		if ok {
 			got = r.String()
@@ -61,8 +61,9 @@ func TestRenderRefuses(t *testing.T) {
 		{resource.Flow{Do: do(setTo(resource.FieldEthSrc, 1<<48))}, "does not fit"},
 		{resource.Flow{Do: do(setTo(resource.FieldEthType, 1))}, "cannot be set"},
 		{resource.Flow{Do: do(setTo(99, 1))}, "cannot be set"},
+		{resource.Flow{Do: do(to(1), resource.Act{Op: resource.OpLimit, Sym: portA, Value: 1})}, "first"},
 	} {
-		_, err := render(resource.Flows{Rules: []resource.Flow{c.flow}}, exampleCookie, nil)
+		_, err := render(resource.Flows{Rules: []resource.Flow{c.flow}}, exampleCookie, nil, nil)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", c.flow, err, c.want)
 		}
@@ -71,7 +72,7 @@ func TestRenderRefuses(t *testing.T) {
 		{Match: []resource.Cond{eth(0x0800), is(resource.FieldIPSrc, 1)}},
 		{Match: []resource.Cond{masked(resource.FieldIPSrc, 1, 0xffffffff), eth(0x0800)}, Do: do(to(10))},
 	}
-	if _, err := render(resource.Flows{Rules: same}, exampleCookie, nil); err == nil {
+	if _, err := render(resource.Flows{Rules: same}, exampleCookie, nil, nil); err == nil {
 		t.Error("two rules with one match passed")
 	}
 }
@@ -109,11 +110,18 @@ func TestBind(t *testing.T) {
 		resource.NICSym("", ""):                            0,
 		"nic:":                                             0, "": 0, "else:vnet0": 0,
 	} {
-		if got := x.number(sym); got != want {
+		if got := x.number(sym, 0); got != want {
 			t.Errorf("%s is %d, want %d", sym, got, want)
 		}
 	}
-	got := x.bind(exampleFlows())
+	// A second port for a NIC takes nothing from the first, whatever its name.
+	twice := resource.NICSym("acme/vm/e", "")
+	for before, want := range map[int]int{0: 9, 9: 9, 10: 10, 5: 9} {
+		if got := x.number(twice, before); got != want {
+			t.Errorf("a NIC of two ports that was at %d is at %d, want %d", before, got, want)
+		}
+	}
+	got := x.bind(exampleFlows(), nil)
 	if len(got) != 4 || got[gone] != 0 || got[local] != localPort {
 		t.Errorf("bound %v", got)
 	}
@@ -159,17 +167,17 @@ missing table=1,priority=1 actions=drop
 missing table=1,priority=2,ip actions=output:1
 foreign table=1,priority=2,ip actions=output:2
 foreign table=1,priority=9 actions=NORMAL`
-	if got := driftText(u, record, now, x); got != want {
+	if got := driftText(u, record, now, x, nil); got != want {
 		t.Errorf("got\n%s", got)
 	}
 	many := flowRecord{Text: map[string]string{}}
 	for i := range 100 {
 		many.Text[fmt.Sprintf("table=1,priority=%d,", i)] = "drop"
 	}
-	if got := driftText(&unit{mark: &flowMark{}}, many, nil, x); !strings.HasSuffix(got, "and 60 more") {
+	if got := driftText(&unit{mark: &flowMark{}}, many, nil, x, nil); !strings.HasSuffix(got, "and 60 more") {
 		t.Errorf("got\n%s", got)
 	}
-	if got := driftText(&unit{}, flowRecord{}, nil, x); got == "" {
+	if got := driftText(&unit{}, flowRecord{}, nil, x, nil); got == "" {
 		t.Error("a unit without mark has no drift")
 	}
 }

@@ -10,7 +10,8 @@ type view struct {
 	root    *switchRow
 	bridges map[string]*bridge
 	ports   map[string]*port
-	deaf    map[string]bool // links that no switch has open, see deaf.go
+	deaf    map[string]bool   // links that no switch has open, see deaf.go
+	own     map[string]string // links that cannot be a guest's, and why, see hostlink.go
 }
 
 type bridge struct {
@@ -23,8 +24,9 @@ type bridge struct {
 type port struct {
 	*portRow
 	bridge *bridge
-	// link is its interface; of a bond the first.
-	link *interfaceRow
+	// link is its interface; of a bond the first. links are all of them.
+	link  *interfaceRow
+	links []*interfaceRow
 }
 
 // errTorn says that a transaction is being applied while it is read.
@@ -72,6 +74,7 @@ func (s *session) join() (*view, bool) {
 				if i == 0 {
 					p.link = links[id]
 				}
+				p.links = append(p.links, links[id])
 				b.links[links[id].Name] = links[id]
 			}
 			if p.link == nil {

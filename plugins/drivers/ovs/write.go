@@ -53,7 +53,9 @@ type edit struct {
 	flows  resource.Flows
 	owner  resource.Owner
 	bound  map[string]int
-	rules  map[string]rule // wanted, by key
+	limits map[meterKey]uint64
+	meters map[meterKey]uint32 // the numbers of limits; without those that the switch cannot keep
+	rules  map[string]rule     // wanted, by key
 	old    flowRecord
 	moved  bool // a port that the rules name is not where it was
 }
@@ -120,15 +122,15 @@ func (d *Driver) edit(r *run, i int, bridge string, x *binder) (*edit, error) {
 	if e.flows.Bridge != bridge || d.cookie(e.flows.Owner) != e.cookie {
 		return nil, errors.New("the name does not fit the bridge and owner")
 	}
-	e.bound = x.bind(e.flows)
 	e.old = d.flowRecord(bridge, e.cookie)
 	var mark flowMark
 	d.flowStore().Load(flowKey(bridge, e.cookie), &mark)
+	e.bound = x.bind(e.flows, mark.Bound)
 	for sym, was := range mark.Bound {
 		e.moved = e.moved || was > 0 && e.bound[sym] != was
 	}
 	var err error
-	e.rules, err = render(e.flows, e.cookie, e.bound)
+	e.limits, err = limits(e.flows)
 	return e, err
 }
 
@@ -143,9 +145,17 @@ func (d *Driver) writeEdits(ctx context.Context, r *run, bridge string, edits []
 	if err != nil {
 		return err
 	}
+	meters, err := d.gauge(ctx, bridge, edits, now)
+	if err != nil {
+		return err
+	}
 	change := &bundle{cut: map[uint64][]rule{}, add: map[uint64][]rule{}}
+	edits = d.rendered(r, edits, meters)
 	for _, e := range edits {
 		e.changes(now[e.cookie], change)
+	}
+	if err := meters.make(ctx, edits); err != nil {
+		return err
 	}
 	if !change.empty() {
 		if err := d.send(ctx, bridge, change); err != nil {
@@ -163,7 +173,22 @@ func (d *Driver) writeEdits(ctx context.Context, r *run, bridge string, edits []
 	for _, e := range edits {
 		r.errs[e.step] = d.leaveMark(bridge, e, now[e.cookie], sums[e.cookie])
 	}
-	return nil
+	return meters.clear(ctx, edits)
+}
+
+// rendered returns the edits whose rules can be said; the others have failed.
+func (d *Driver) rendered(r *run, edits []*edit, meters *gauge) []*edit {
+	out := make([]*edit, 0, len(edits))
+	for _, e := range edits {
+		var err error
+		meters.number(e)
+		if e.rules, err = render(e.flows, e.cookie, e.bound, e.meters); err != nil {
+			r.errs[e.step] = fmt.Errorf("%s of %s: %w", r.steps[e.step].ID(), e.owner, err)
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
 }
 
 // changes adds to the bundle what takes the unit from now to what is wanted.
@@ -199,9 +224,18 @@ func (d *Driver) leaveMark(bridge string, e *edit, now map[string]rule, sum tall
 		return fmt.Errorf("%s of %s: of %d rules the switch has %d; two owners may want the same match", e.flows.ID(), e.owner, len(e.rules), sum.n)
 	}
 	record := flowRecord{Flows: e.flows, Sent: actionsOf(e.rules), Text: actionsOf(now)}
-	return d.putFlowMark(e.cookie, flowMark{
-		Bridge: bridge, Owner: e.flows.Owner, Print: e.flows.Fingerprint(), Bound: e.bound, Count: sum.n, Sum: sum.sum,
-	}, record)
+	mark := flowMark{Bridge: bridge, Owner: e.flows.Owner, Print: e.flows.Fingerprint(), Bound: e.bound, Count: sum.n, Sum: sum.sum}
+	for key, id := range e.meters {
+		if mark.Meters == nil {
+			mark.Meters = make(map[uint32]limited, len(e.meters))
+		}
+		mark.Meters[id] = limited{key.Sym, e.limits[key]}
+	}
+	if len(e.meters) < len(e.limits) {
+		mark.Print = unlimited(mark.Print)
+		return errors.Join(d.putFlowMark(e.cookie, mark, record), fmt.Errorf("%s of %s: %w", e.flows.ID(), e.owner, errNoMeters))
+	}
+	return d.putFlowMark(e.cookie, mark, record)
 }
 
 func actionsOf(rules map[string]rule) map[string]string {
@@ -216,7 +250,7 @@ func actionsOf(rules map[string]rule) map[string]string {
 const driftLines = 40
 
 // driftText says how a unit differs from what was written, a line each.
-func driftText(u *unit, record flowRecord, now map[string]rule, x *binder) string {
+func driftText(u *unit, record flowRecord, now map[string]rule, x *binder, meters map[uint32]meter) string {
 	var lines []string
 	say := func(verb, key, actions string) {
 		lines = append(lines, fmt.Sprintf("%s %s actions=%s", verb, strings.TrimSuffix(key, ","), actions))
@@ -225,10 +259,11 @@ func driftText(u *unit, record flowRecord, now map[string]rule, x *binder) strin
 		lines = append(lines, "nobody has left a note of what was written")
 	} else {
 		for _, sym := range slices.Sorted(maps.Keys(u.mark.Bound)) {
-			if line := moved(sym, u.mark.Bound[sym], x.number(sym)); line != "" {
+			if line := moved(sym, u.mark.Bound[sym], x.number(sym, u.mark.Bound[sym])); line != "" {
 				lines = append(lines, line)
 			}
 		}
+		lines = append(lines, u.mark.meterDrift(meters)...)
 		for _, key := range slices.Sorted(maps.Keys(record.Text)) {
 			if r, ok := now[key]; !ok || r.actions != record.Text[key] {
 				say("missing", key, record.Text[key])

@@ -30,7 +30,7 @@ func jump(name string, m match, chain string) resource.Rule {
 }
 
 func (r *router) chain(table, name, policy string, rules []resource.Rule, origin ...schema.Pos) {
-	r.ask(resource.Chain{NS: r.r.NS, Family: 4, Table: table, Name: name, Policy: policy, Rules: rules}, origin...)
+	r.ask(resource.Chain{NS: r.r.NS, Family: r.family, Table: table, Name: name, Policy: policy, Rules: rules}, origin...)
 }
 
 // chains asks for the packet filter: the layout of CloudStack's router
@@ -64,8 +64,10 @@ func (r *router) input() []resource.Rule {
 		port("dhcp", "udp", 67, netip.Prefix{})
 	}
 	if provides(r.services.Dns) {
-		port("dns", "udp", 53, r.n.CIDR)
-		port("dns", "tcp", 53, r.n.CIDR)
+		for _, s := range r.on.Subnets {
+			port("dns", "udp", 53, s.CIDR)
+			port("dns", "tcp", 53, s.CIDR)
+		}
 	}
 	return out
 }
@@ -100,7 +102,7 @@ func (r *router) sources() []netip.Prefix {
 	var out []netip.Prefix
 	for _, ip := range r.n.IPs {
 		if ip.StaticNAT != nil {
-			out = append(out, host(ip.StaticNAT.IP))
+			out = append(out, host(ip.StaticTo))
 		}
 	}
 	return out
@@ -123,6 +125,9 @@ func (r *router) egress() []resource.Rule {
 	var out []resource.Rule
 	for i := range r.n.Spec.Egress {
 		e := &r.n.Spec.Egress[i]
+		if e.Protocol == icmpOf(10-r.family) {
+			continue
+		}
 		at := r.n.Doc.PosOf(e.At)
 		m := match{DstPorts: e.Ports}
 		if e.Protocol != "all" {
@@ -142,6 +147,14 @@ func (r *router) egress() []resource.Rule {
 		last = "ACCEPT"
 	}
 	return append(out, rule("default", match{}, last))
+}
+
+// icmpOf is the word for ICMP of a family, 4 or 6.
+func icmpOf(family int) string {
+	if family == 6 {
+		return "icmpv6"
+	}
+	return "icmp"
 }
 
 func plusOne(p *int) int {
@@ -192,10 +205,10 @@ func (r *router) nat() {
 			at := ip.Doc.PosOf(ip.Spec.StaticNat.At)
 			pre = append(pre, resource.Rule{
 				Name: "static-nat", Match: match{Dst: host(ip.Addr)},
-				Do: resource.Verdict{Target: "DNAT", To: ip.StaticNAT.IP}, Origin: at,
+				Do: resource.Verdict{Target: "DNAT", To: ip.StaticTo}, Origin: at,
 			})
 			static = append(static, resource.Rule{
-				Name: "static-nat", Match: match{Src: host(ip.StaticNAT.IP), Out: model.PublicLink},
+				Name: "static-nat", Match: match{Src: host(ip.StaticTo), Out: model.PublicLink},
 				Do: resource.Verdict{Target: "SNAT", To: ip.Addr}, Origin: at,
 			})
 		}
@@ -219,7 +232,7 @@ func (r *router) portForward(ip *model.PublicIP, f model.Forward) []resource.Rul
 	at := ip.Doc.PosOf(f.Spec.At)
 	ends := r.ends(match{Dst: host(ip.Addr), Proto: f.Spec.Protocol}, "p", ip.ID.Name+"/"+f.Spec.Name, f.Spec.Sources, nil, at)
 	for _, pair := range f.Spec.Pairs() {
-		do := resource.Verdict{Target: "DNAT", To: f.NIC.IP}
+		do := resource.Verdict{Target: "DNAT", To: f.To}
 		if pair.Private != pair.Public {
 			do.Ports = pair.Private
 			if pair.Public.Len() > 1 {
@@ -249,8 +262,8 @@ func (r *router) sourceNAT() []resource.Rule {
 }
 
 // ends multiplies m by the sources and destinations that a rule names: each in
-// a match of its own, or all in a set where they are many. What names IPv6
-// only matches nothing here.
+// a match of its own, or all in a set where they are many. What names the other
+// family only matches nothing here.
 func (r *router) ends(m match, kind, name string, sources, destinations []netip.Prefix, at schema.Pos) []match {
 	src, srcSet, none := r.end(kind+"s", name, sources, at)
 	dst, dstSet, noneToo := r.end(kind+"d", name, destinations, at)
@@ -277,15 +290,15 @@ func cmpPrefix(named, had netip.Prefix) netip.Prefix {
 }
 
 // end returns the prefixes to match one by one (the zero one matches all), or
-// the set that holds them; none when CIDRs are named but no IPv4 one.
+// the set that holds them; none when CIDRs are named but none of the family.
 func (r *router) end(kind, name string, cidrs []netip.Prefix, at schema.Pos) (one []netip.Prefix, set string, none bool) {
-	any4 := []netip.Prefix{{}}
+	all := []netip.Prefix{{}}
 	if len(cidrs) == 0 {
-		return any4, "", false
+		return all, "", false
 	}
 	var list []netip.Prefix
 	for _, c := range cidrs {
-		if c.Addr().Is4() {
+		if c.Addr().Is4() == (r.family == 4) {
 			list = append(list, c.Masked())
 		}
 	}
@@ -294,14 +307,17 @@ func (r *router) end(kind, name string, cidrs []netip.Prefix, at schema.Pos) (on
 	switch {
 	case len(list) == 0:
 		return nil, "", true
-	case slices.Contains(list, netip.PrefixFrom(netip.IPv4Unspecified(), 0)):
-		return any4, "", false
+	case slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Bits() == 0 }):
+		return all, "", false
 	case len(list) <= inlineSources:
 		return list, "", false
 	}
-	s := resource.AddrSet{NS: r.r.NS, Name: resource.Short(31, kind, name), Family: 4, Members: list}
+	if r.family == 6 {
+		kind += "6"
+	}
+	s := resource.AddrSet{NS: r.r.NS, Name: resource.Short(31, kind, name), Family: r.family, Members: list}
 	r.ask(s, at)
-	return any4, s.Name, false
+	return all, s.Name, false
 }
 
 func comparePrefix(a, b netip.Prefix) int {

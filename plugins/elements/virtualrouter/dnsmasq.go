@@ -2,8 +2,10 @@ package virtualrouter
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,14 +25,20 @@ const (
 
 // dnsmasq asks for the DHCP and DNS service. Names are read again at SIGHUP. The
 // guests' addresses are part of the configuration, so that a change of one is a
-// restart: dnsmasq remembers what it leased, and refuses to give an address that
-// moved to another MAC while the old lease runs, which may be for ever. After a
-// restart it knows no lease but what it is told here, so nothing is lost. (A
-// dhcp-hostsfile would be read at SIGHUP, which crashes dnsmasq 2.86 to 2.90 once a
-// machine whose line sets a tag has a lease.)
+// restart. After it dnsmasq knows no lease but what it is told here, so nothing is
+// lost but its cache of names.
+//
+// A dhcp-hostsfile, which SIGHUP reads again, would keep the process when a NIC
+// comes or goes, but not every guest its address. Measured with 2.90 and lines
+// without tags: NICs come and go well, but an address that moves to another MAC,
+// now or after any number of commits, is "leased to" the old one until that lease
+// ends, which may be never, and nothing in the file makes dnsmasq let go of it. What
+// is started or loaded depends on the tree alone, which cannot tell an address that
+// somebody had before from a new one: either every change is a restart or none is.
+// (With a tag in a line, 2.86 to 2.90 crash at SIGHUP once its machine has a lease.)
 func (r *router) dnsmasq() {
 	dhcp, dns := provides(r.services.Dhcp), provides(r.services.Dns)
-	if !dhcp && !dns {
+	if !dhcp && !dns && r.n.IP6 == nil {
 		return
 	}
 	mode := "--keep-in-foreground"
@@ -44,7 +52,13 @@ func (r *router) dnsmasq() {
 	p := resource.Process{
 		Name: r.r.NS + "/dnsmasq", NS: r.r.NS, Argv: []string{"dnsmasq", mode, option},
 		Start: conf.Content(), Test: []string{"dnsmasq", "--test", option},
-		After: []resource.ID{conf.ID(), resource.LinkID(r.r.NS, model.GuestLink), resource.AddrID(r.r.NS, model.GuestLink, r.guest())},
+		After: []resource.ID{conf.ID(), resource.LinkID(r.r.NS, model.GuestLink)},
+	}
+	for _, s := range r.on.Subnets {
+		p.After = append(p.After, resource.AddrID(r.r.NS, model.GuestLink, leg(s)))
+	}
+	if r.n.IP6 != nil {
+		p.After = append(p.After, resource.AddrID(r.r.NS, model.GuestLink, r.guest6()), resource.AddrID(r.r.NS, model.GuestLink, linkLocal(r.r.GuestMAC)))
 	}
 	if dns {
 		hosts := r.file(dir+"/hosts", r.hosts())
@@ -86,6 +100,7 @@ func (r *router) conf(dhcp, dns bool) string {
 	if dhcp {
 		r.dhcpConf(&c, dns)
 	}
+	r.conf6(&c, dns)
 	return c.String()
 }
 
@@ -96,13 +111,15 @@ func (r *router) dnsConf(c *config) {
 	c.line("cache-size=1000")
 	c.line("local=/%s/", r.n.Domain)
 	c.line("expand-hosts")
-	for _, s := range only4(r.n.DNS) {
+	for _, s := range r.upstream() {
 		c.line("server=%s", s)
 	}
 }
 
 func (r *router) dhcpConf(c *config, dns bool) {
-	c.line("dhcp-range=%s,static,%s,%s", r.n.CIDR.Masked().Addr(), mask(r.n.CIDR), lease(r.n.Spec.LeaseTime))
+	for _, s := range r.on.Subnets {
+		c.line("dhcp-range=%s%s,static,%s,%s", r.tag("set", s), s.CIDR.Addr(), mask(s.CIDR), lease(r.n.Spec.LeaseTime))
+	}
 	c.line("dhcp-authoritative")
 	c.line("dhcp-ignore=tag:!known")
 	c.line("dhcp-ignore-clid") // a guest is its MAC; clones share what else they say
@@ -110,46 +127,61 @@ func (r *router) dhcpConf(c *config, dns bool) {
 	c.line("leasefile-ro") // every lease is below
 	c.line("no-ping")
 	c.line("dhcp-option=option:mtu,%d", r.n.MTU)
-	c.line("dhcp-option=option:router,%s", r.n.Gateway)
-	if list := r.resolvers(dns); len(list) > 0 {
-		c.line("dhcp-option=option:dns-server,%s", join(list))
+	for _, s := range r.on.Subnets {
+		c.line("dhcp-option=%soption:router,%s", r.tag("tag", s), s.Gateway)
+		if list := r.resolvers(dns, s); len(list) > 0 {
+			c.line("dhcp-option=%soption:dns-server,%s", r.tag("tag", s), join(list))
+		}
 	}
 	c.line("dhcp-option=option:domain-search,%s", r.n.Domain)
 	// A NIC that does not carry the VM's default route gets neither router
-	// nor resolver nor domain (reference 5.3).
+	// nor resolver nor domain (reference 5.3). Of options with tags that all match
+	// dnsmasq takes the last.
 	for _, o := range []string{"router", "dns-server", "domain-name", "domain-search"} {
 		c.line("dhcp-option=tag:extra,option:%s", o)
 	}
-	r.routesConf(c)
+	for _, s := range r.on.Subnets {
+		r.routesConf(c, s)
+	}
 	r.leases(c)
+}
+
+// tag tells the options of several subnets apart, "" for the only one.
+func (r *router) tag(word string, s *model.Subnet) string {
+	if len(r.on.Subnets) == 1 {
+		return ""
+	}
+	return word + ":subnet-" + s.Name + ","
 }
 
 // routesConf hands out the network's routes, as far as an option holds them: the
 // router knows them too. Who takes this option takes no other router
 // beside it (RFC 3442), so it names the gateway; 249 is Windows' number of it.
-func (r *router) routesConf(c *config) {
-	if n := len(r.n.Spec.Routes); n == 0 || n > maxRoutes {
-		return
-	}
+func (r *router) routesConf(c *config, s *model.Subnet) {
 	var routes []string
 	for _, x := range r.n.Spec.Routes {
-		routes = append(routes, x.CIDR.Masked().String(), x.Via.String())
+		if s.CIDR.Contains(x.Via) {
+			routes = append(routes, x.CIDR.Masked().String(), x.Via.String())
+		}
+	}
+	if n := len(routes) / 2; n == 0 || n > maxRoutes {
+		return
 	}
 	list := strings.Join(routes, ",")
 	for _, o := range []string{"121", "249"} {
-		c.line("dhcp-option=%s,%s,0.0.0.0/0,%s", o, list, r.n.Gateway)
-		c.line("dhcp-option=tag:extra,%s,%s", o, list)
+		c.line("dhcp-option=%s%s,%s,0.0.0.0/0,%s", r.tag("tag", s), o, list, s.Gateway)
+		c.line("dhcp-option=%stag:extra,%s,%s", r.tag("tag", s), o, list)
 	}
 }
 
 // resolvers is what guests are told to ask.
-func (r *router) resolvers(dns bool) []netip.Addr {
+func (r *router) resolvers(dns bool, s *model.Subnet) []netip.Addr {
 	list := r.n.DNS
 	switch {
 	case len(r.n.Spec.GuestDNS) > 0:
 		list = r.n.Spec.GuestDNS
 	case dns:
-		list = []netip.Addr{r.r.GuestIP}
+		list = []netip.Addr{s.RouterIP}
 	}
 	list = only4(list)
 	return list[:min(len(list), maxResolvers)]
@@ -161,6 +193,9 @@ func (r *router) hosts() string {
 	for _, nic := range r.n.NICs {
 		if nic.Running {
 			c.line("%s %s", nic.IP, nic.Hostname)
+			if nic.IP6.IsValid() {
+				c.line("%s %s", nic.IP6, nic.Hostname)
+			}
 		}
 	}
 	return c.String()
@@ -170,14 +205,30 @@ func (r *router) hosts() string {
 // one is no change. The dot after a name keeps dnsmasq from taking "ignore",
 // "infinite" or "2h" for a word of its own.
 func (r *router) leases(c *config) {
-	for _, nic := range r.n.NICs {
+	for _, nic := range r.on.NICs {
 		tag := ""
 		if !nic.Default {
 			tag = ",set:extra"
 		}
-		c.line("dhcp-host=%s%s,%s,%s.", nic.MAC, tag, nic.IP, nic.Hostname)
+		if len(nic.Spec.DHCPOptions) > 0 {
+			tag += ",set:" + ownTag(nic)
+		}
+		six := ""
+		if nic.IP6.IsValid() && r.dhcp6() {
+			six = ",[" + nic.IP6.String() + "]"
+		}
+		c.line("dhcp-host=%s%s,%s%s,%s.", nic.MAC, tag, nic.IP, six, nic.Hostname)
+	}
+	// The last line wins where several are for a guest.
+	for _, nic := range r.on.NICs {
+		for _, o := range slices.Sorted(maps.Keys(nic.Spec.DHCPOptions)) {
+			c.line("dhcp-option=tag:%s,%d,%s", ownTag(nic), o, nic.Spec.DHCPOptions[o])
+		}
 	}
 }
+
+// ownTag is what marks the guest of one NIC.
+func ownTag(nic *model.NIC) string { return "nic-" + strings.ReplaceAll(nic.MAC.String(), ":", "") }
 
 // config collects lines. Values come from typed fields and validated names;
 // should one hold a line break all the same, it cannot start a line of its own.

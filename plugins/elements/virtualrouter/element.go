@@ -26,30 +26,29 @@ func (Element) Services() []string {
 	return []string{"Dhcp", "Dns", "Gateway", "SourceNat", "StaticNat", "PortForwarding", "Firewall"}
 }
 
-// Implement implements plugin.Element. A network without a router (nothing
+// Implement implements plugin.Element. A segment without a router (nothing
 // runs, or no service needs one) gets nothing.
 func (Element) Implement(n *model.Network, out *plugin.Draft) {
-	if n.Router == nil {
-		return
-	}
-	for _, x := range n.Spec.Routes {
-		if !x.CIDR.Addr().Is4() {
-			out.Diags.Errorf(n.Doc.PosOf(x.At), "wrong-family", "the route to %s is of IPv6, which routers do not have yet", x.CIDR)
-			return
+	for _, s := range n.Segments {
+		if s.Router == nil {
+			continue
 		}
+		r := router{n: n, on: s, r: s.Router, out: out, services: n.Offering.Spec.Services, family: 4}
+		r.namespace()
+		r.chains()
+		r.ip6()
+		r.dnsmasq()
 	}
-	r := router{n: n, r: n.Router, out: out, services: n.Offering.Spec.Services}
-	r.namespace()
-	r.chains()
-	r.dnsmasq()
 }
 
-// A router drafts one network's router.
+// A router drafts the router of one segment of a network.
 type router struct {
 	n        *model.Network
+	on       *model.Segment
 	r        *model.Router
 	out      *plugin.Draft
 	services schema.Services
+	family   int // of the chains and sets asked for
 }
 
 func (r *router) ask(st resource.State, origin ...schema.Pos) {
@@ -59,8 +58,11 @@ func (r *router) ask(st resource.State, origin ...schema.Pos) {
 // provides reports whether the offering takes a service from this element.
 func provides(s *schema.Service) bool { return s != nil && s.Provider == Element{}.Name() }
 
-// guest is the router's address in the guest network.
-func (r *router) guest() netip.Prefix { return netip.PrefixFrom(r.r.GuestIP, r.n.CIDR.Bits()) }
+// guest is the router's address in the first subnet of its guests.
+func (r *router) guest() netip.Prefix { return leg(r.on.Subnets[0]) }
+
+// leg is the router's address in a subnet.
+func leg(s *model.Subnet) netip.Prefix { return netip.PrefixFrom(s.RouterIP, s.CIDR.Bits()) }
 
 func (r *router) namespace() {
 	ns := r.r.NS
@@ -69,19 +71,31 @@ func (r *router) namespace() {
 		NS: ns, Name: model.GuestLink, Host: r.r.GuestPort, MAC: r.r.GuestMAC.String(),
 		MTU: r.n.MTU, Up: true, TxOff: true,
 	})
-	r.ask(resource.Addr{NS: ns, Link: model.GuestLink, Prefix: r.guest()})
-	from := resource.AddrID(ns, model.GuestLink, r.guest())
-	for _, route := range r.n.Spec.Routes {
-		r.ask(resource.Route{NS: ns, Dst: route.CIDR.Masked(), Via: route.Via, Dev: model.GuestLink, From: &from}, r.n.Doc.PosOf(route.At))
+	for _, s := range r.on.Subnets {
+		r.ask(resource.Addr{NS: ns, Link: model.GuestLink, Prefix: leg(s)})
 	}
-	switch {
+	r.routes()
+	switch first := r.on.Subnets[0]; {
 	case r.r.Public():
 		r.public()
-	case r.r.GuestIP != r.n.Gateway:
+	case first.RouterIP != first.Gateway:
 		// Only a service of the network: it asks its resolvers as a guest would.
-		r.ask(resource.Route{NS: ns, Dst: anywhere, Via: r.n.Gateway, Dev: model.GuestLink, From: &from})
+		from := resource.AddrID(ns, model.GuestLink, r.guest())
+		r.ask(resource.Route{NS: ns, Dst: anywhere, Via: first.Gateway, Dev: model.GuestLink, From: &from})
 	}
 	r.sysctls()
+}
+
+// routes asks for those whose next hop the router sees.
+func (r *router) routes() {
+	for _, route := range r.n.Spec.Routes {
+		for _, s := range r.on.Subnets {
+			if s.CIDR.Contains(route.Via) {
+				from := resource.AddrID(r.r.NS, model.GuestLink, leg(s))
+				r.ask(resource.Route{NS: r.r.NS, Dst: route.CIDR.Masked(), Via: route.Via, Dev: model.GuestLink, From: &from}, r.n.Doc.PosOf(route.At))
+			}
+		}
+	}
 }
 
 var anywhere = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
@@ -127,8 +141,8 @@ func (r *router) addresses() []address {
 	return out
 }
 
-// sysctls: as CloudStack's router (reference 5.2); IPv6 stays off until a
-// network has it, so that nothing is routed that no chain filters. The kernel
+// sysctls: as CloudStack's router (reference 5.2); IPv6 is off but
+// where a network has it (see sysctls6), so that nothing is routed that no chain filters. The kernel
 // takes the greater of "all" and the link's rp_filter, and either of both for
 // send_redirects, so both are set. Without promote_secondaries the address that
 // happened to come first would take all others of its subnet along when it goes.
@@ -156,5 +170,5 @@ func (r *router) sysctls() {
 	if r.r.Public() {
 		link(model.PublicLink, "1")
 	}
-	r.ask(resource.Sysctl{NS: ns, Key: "net.ipv4.ip_forward", Value: "1", After: plugin.RouterGuards(ns)})
+	r.ask(resource.Sysctl{NS: ns, Key: "net.ipv4.ip_forward", Value: "1", After: plugin.RouterGuards4(ns)})
 }

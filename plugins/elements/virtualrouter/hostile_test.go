@@ -185,11 +185,12 @@ func FuzzHosts(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, one, two string, extra bool, addr uint32) {
 		ip := netip.AddrFrom4([4]byte{10, byte(addr >> 16), byte(addr >> 8), byte(addr)})
-		r := router{n: &model.Network{NICs: []*model.NIC{
-			{Hostname: one, IP: ip, MAC: schema.MAC{2, 1}, Running: true, Default: !extra},
-			{Hostname: "stopped", IP: ip, MAC: schema.MAC{2, 2}},
-			{Hostname: two, IP: ip.Next(), MAC: schema.MAC{2, 3}, Running: true, Default: true},
-		}}}
+		n := &model.Network{NICs: []*model.NIC{
+			{Hostname: one, IP: ip, MAC: schema.MAC{2, 1}, Running: true, Default: !extra, Spec: &schema.NIC{}},
+			{Hostname: "stopped", IP: ip, MAC: schema.MAC{2, 2}, Spec: &schema.NIC{}},
+			{Hostname: two, IP: ip.Next(), MAC: schema.MAC{2, 3}, Running: true, Default: true, Spec: &schema.NIC{}},
+		}}
+		r := router{n: n, on: &model.Segment{NICs: n.NICs}}
 		var c config
 		r.leases(&c)
 		hosts, leases := strings.Split(r.hosts(), "\n"), strings.Split(c.String(), "\n")

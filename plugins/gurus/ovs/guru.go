@@ -1,14 +1,13 @@
-// Package ovs designs guest networks on Open vSwitch: one integration bridge
+// Package ovs says what networks are made of on Open vSwitch: one integration bridge
 // per host carries all of them, label bridges carry the wires, and hosts that
 // share a network are joined by tunnels with key=flow.
 //
-// In goes a resolved network or what a host's networks share; out come bridges,
-// ports, tunnels and flows. It is pure; plugins registers it.
+// In goes a segment of a resolved network or what a host's networks share; out come
+// bridges, ports, tunnels and flows. It is pure; plugins registers it, and hands it
+// to the gurus.
 package ovs
 
 import (
-	"net/netip"
-	"regexp"
 	"slices"
 
 	"weft.dev/reconcile/model"
@@ -18,35 +17,30 @@ import (
 	"weft.dev/schema"
 )
 
-// Guru is CloudStack's OvsGuestNetworkGuru, for every isolation that the
-// switch can carry.
-type Guru struct{}
-
-// Name implements plugin.Guru.
-func (Guru) Name() string { return "OvsGuestNetworkGuru" }
-
-// CanHandle implements plugin.Guru: Isolated networks on a physical network
-// with vswitch OpenVSwitch and isolation VLAN, VXLAN, GRE or GENEVE, and STT
-// where every host's switch has it (no upstream kernel or release since 2.18
-// does).
-func (Guru) CanHandle(n *model.Network) string {
-	switch {
-	case n.Physical.Spec.VSwitch != "OpenVSwitch":
-		return "physical network " + n.Physical.Name + " has vswitch " + n.Physical.Spec.VSwitch
-	case n.Offering.Spec.GuestType != "Isolated":
-		return "guest type is " + n.Offering.Spec.GuestType
+// Carries implements plugin.Switch: VLANs, untagged networks, private VLANs, and
+// tunnels of VXLAN, GRE and GENEVE; STT where every host's switch has it (no
+// upstream kernel or release since 2.18 does).
+func (Switch) Carries(n *model.Network) string {
+	for _, s := range n.Segments {
+		switch s.Scheme {
+		case schema.SchemeVXLAN:
+			if v := n.Physical.Spec.VXLAN; v != nil && v.Mode == "Multicast" {
+				return "Open vSwitch has no multicast VXLAN (use mode Unicast, or vswitch LinuxBridge)"
+			}
+		case schema.SchemeVLAN, schema.SchemeNative, schema.SchemeGRE, schema.SchemeGENEVE:
+		case schema.SchemeSTT:
+			if why := declineSTT(s); why != "" {
+				return why
+			}
+		default:
+			return "Open vSwitch knows no broadcast domain " + s.Scheme
+		}
 	}
-	switch n.Scheme {
-	case schema.SchemeVLAN, schema.SchemeNative, schema.SchemeVXLAN, schema.SchemeGRE, schema.SchemeGENEVE:
-		return ""
-	case schema.SchemeSTT:
-		return declineSTT(n)
-	}
-	return "it knows no broadcast domain " + n.Scheme
+	return ""
 }
 
-func declineSTT(n *model.Network) string {
-	for _, h := range n.Hosts {
+func declineSTT(s *model.Segment) string {
+	for _, h := range s.Hosts {
 		if !h.Facts.STT {
 			return "the switch of host " + h.Name + " has no STT (Open vSwitch dropped it; use GENEVE)"
 		}
@@ -54,39 +48,42 @@ func declineSTT(n *model.Network) string {
 	return ""
 }
 
-// Design implements plugin.Guru.
-func (Guru) Design(n *model.Network, out *plugin.Draft) {
-	seg := SegmentOf(n)
-	for _, h := range n.Hosts {
-		d := draft{n: n, seg: seg, host: h, out: out}
+// DesignSegment implements plugin.Switch.
+func (Switch) DesignSegment(n *model.Network, s *model.Segment, out *plugin.Draft) {
+	seg := SegmentOf(n, s)
+	secondary(n, s, seg, out)
+	numbers := policies(n)
+	for _, h := range s.Hosts {
+		d := draft{n: n, on: s, seg: seg, host: h, out: out, policies: numbers}
 		d.guests()
+		d.firewall()
 		d.router()
 		d.join()
 	}
 	var nics []string
-	for _, nic := range n.NICs {
-		if nic.Running {
+	for _, nic := range s.NICs {
+		if nic.Running && nic.Up() {
 			nics = append(nics, nic.ID)
 		}
 	}
-	out.Domains = append(out.Domains, plugin.Domain{Network: n.ID, Segment: seg, MTU: n.MTU, NICs: nics})
+	out.Domains = append(out.Domains, plugin.Domain{Network: n.ID, Segment: seg, MTU: n.MTU, NICs: nics, Gates: plugin.Gates(s.NICs)})
 }
 
-// SegmentOf is the broadcast domain of n.
-func SegmentOf(n *model.Network) plugin.Segment {
-	switch n.Scheme {
+// SegmentOf is the broadcast domain of a segment of n.
+func SegmentOf(n *model.Network, s *model.Segment) plugin.Segment {
+	switch s.Scheme {
 	case schema.SchemeVLAN:
-		return plugin.Segment{Scheme: schema.SchemeVLAN, VNet: n.VNet, Label: n.Physical.Guest, Zone: n.Zone.Name}
+		return plugin.Segment{Scheme: schema.SchemeVLAN, VNet: s.VNet, Label: n.Physical.Guest, Zone: n.Zone.Name}
 	case schema.SchemeNative:
 		return plugin.Segment{Scheme: schema.SchemeVLAN, Label: n.Physical.Guest, Zone: n.Zone.Name}
 	}
-	return plugin.Segment{Scheme: n.Scheme, VNet: n.VNet, Port: tunnelPort(n), Zone: n.Zone.Name}
+	return plugin.Segment{Scheme: s.Scheme, VNet: s.VNet, Port: tunnelPort(n, s.Scheme), Zone: n.Zone.Name}
 }
 
 // tunnelPort is the UDP port of n's encapsulation: as configured for VXLAN,
 // else IANA's (STT's is a TCP port).
-func tunnelPort(n *model.Network) int {
-	switch n.Scheme {
+func tunnelPort(n *model.Network, scheme string) int {
+	switch scheme {
 	case schema.SchemeVXLAN:
 		if v := n.Physical.Spec.VXLAN; v != nil && v.Port != 0 {
 			return int(v.Port)
@@ -100,18 +97,23 @@ func tunnelPort(n *model.Network) int {
 	return 0
 }
 
-// A draft designs one network on one host.
+// A draft designs one segment of a network on one host.
 type draft struct {
-	n     *model.Network
-	seg   plugin.Segment
-	host  *model.Host
-	out   *plugin.Draft
-	ports []string      // symbols of local ports
-	made  []resource.ID // ports that weft plugs
+	n    *model.Network
+	on   *model.Segment
+	seg  plugin.Segment
+	host *model.Host
+	out  *plugin.Draft
+	// policies are the numbers of the network's security groups, groups those on
+	// the host.
+	policies map[string]uint32
+	groups   []*model.Groups
+	ports    []string      // symbols of local ports
+	made     []resource.ID // ports that weft plugs
 }
 
 func (d *draft) guests() {
-	for _, nic := range d.n.NICs {
+	for _, nic := range d.on.NICs {
 		if !nic.Running || !slices.Contains(nic.Hosts, d.host.Name) {
 			continue
 		}
@@ -126,29 +128,25 @@ func (d *draft) guests() {
 			d.out.Ask(d.host.Name, p, nic.Pos)
 			d.made = append(d.made, p.ID())
 		}
+		if !nic.Up() {
+			d.out.Flow(d.host.Name, nil, pipeline.Down(sym))
+			continue
+		}
 		d.ports = append(d.ports, sym)
-		d.out.Flow(d.host.Name, nil, d.guest(nic, sym)...)
+		d.out.Flow(d.host.Name, nil, pipeline.Limit(pipeline.Isolate(d.guest(nic, sym), d.isolation()), sym, d.n.Rate(nic))...)
 	}
 }
 
-// own are the names that weft gives to what it makes on the host's side: router
-// links, patches and tunnels.
-var own = regexp.MustCompile(`^w[gpilt]-`)
-
-// free reports an interface name that would plug what the host itself, or another
-// network, is made of.
+// free reports an interface name that would plug what the host itself is made of.
 func (d *draft) free(nic *model.NIC) {
 	what := ""
 	for _, b := range d.host.Spec.Bridges {
 		switch {
 		case b.Name == nic.Interface:
 			what = "is a bridge of host " + d.host.Name
-		case slices.Contains(b.Uplinks, nic.Interface):
+		case slices.Contains(b.Uplinks, nic.Interface), b.Bond != nil && b.Bond.Name == nic.Interface:
 			what = "is an uplink of host " + d.host.Name
 		}
-	}
-	if own.MatchString(nic.Interface) {
-		what = "begins like what weft makes itself"
 	}
 	if what != "" {
 		d.out.Diags.Errorf(nic.Pos, "interface-taken", "the interface %s of NIC %s %s", nic.Interface, nic.ID, what).
@@ -156,28 +154,21 @@ func (d *draft) free(nic *model.NIC) {
 	}
 }
 
-func (d *draft) guest(nic *model.NIC, sym string) []resource.Flow {
-	if !nic.Spec.AntiSpoof {
-		return pipeline.Port(d.seg, sym)
-	}
-	return pipeline.Guest(d.seg, sym, nic.MAC, []netip.Addr{nic.IP})
-}
-
 func (d *draft) router() {
-	r := d.n.Router
+	r := d.on.Router
 	if r == nil || r.Host.Name != d.host.Name {
 		return
 	}
 	link := resource.LinkID(r.NS, model.GuestLink)
 	p := resource.Port{
 		Bridge: resource.IntegrationBridge, Name: r.GuestPort,
-		Link: &link, Guards: plugin.RouterGuards(r.NS),
+		Link: &link, Guards: plugin.RouterGuards(d.n, r.NS),
 	}
 	sym := resource.PortSym(r.GuestPort)
 	d.out.Ask(d.host.Name, p)
 	d.made = append(d.made, p.ID())
 	d.ports = append(d.ports, sym)
-	d.out.Flow(d.host.Name, nil, pipeline.Port(d.seg, sym)...)
+	d.out.Flow(d.host.Name, nil, pipeline.Limit(pipeline.Port(d.seg, sym), sym, d.n.Rate(nil))...)
 }
 
 // join ties the local ports together and to the other hosts of the network.
@@ -188,7 +179,7 @@ func (d *draft) join() {
 		need.Labels = append(need.Labels, d.seg.Label)
 		d.made = append(d.made, resource.ID{Kind: resource.KindPort, Name: pipeline.PatchName(d.seg.Label)})
 	} else {
-		for _, peer := range d.n.Hosts {
+		for _, peer := range d.on.Hosts {
 			if peer.Name == d.host.Name || !peer.TunnelIP.IsValid() {
 				continue
 			}
@@ -201,5 +192,9 @@ func (d *draft) join() {
 		}
 	}
 	slices.Sort(d.ports)
+	if d.n.Common() {
+		d.share(need)
+		return
+	}
 	d.out.Flow(d.host.Name, d.made, pipeline.Segment(d.seg, d.ports, tunnels)...)
 }

@@ -27,7 +27,7 @@ func (onWire) Design(n *model.Network, out *plugin.Draft) {
 }
 
 var registry = plugin.Registry{
-	Gurus: []plugin.Guru{Guru{}}, Public: onWire{}, Elements: []plugin.Element{plugintest.Silent{}},
+	Gurus: []plugin.Guru{plugintest.Plain{Switch: Switch{}}}, Public: onWire{}, Elements: []plugin.Element{plugintest.Silent{}},
 	Switches: []plugin.Switch{Switch{}},
 }
 
@@ -71,27 +71,19 @@ func TestNames(t *testing.T) {
 	})
 }
 
-func TestCanHandle(t *testing.T) {
-	network := func(change func(*model.Network)) *model.Network {
-		n := &model.Network{
-			Physical: &model.PhysicalNetwork{Name: "fabric", Spec: &schema.PhysicalNetwork{VSwitch: "OpenVSwitch"}},
-			Offering: &model.Offering{Spec: &schema.NetworkOffering{GuestType: "Isolated"}},
-			Scheme:   schema.SchemeVXLAN,
-			Hosts:    []*model.Host{{Name: "kvm1"}},
-		}
-		change(n)
-		return n
+func TestCarries(t *testing.T) {
+	network := func(scheme string) *model.Network {
+		return &model.Network{Physical: &model.PhysicalNetwork{Spec: &schema.PhysicalNetwork{}}, Segments: []*model.Segment{{Scheme: scheme, Hosts: []*model.Host{{Name: "kvm1"}}}}}
 	}
-	for why, change := range map[string]func(*model.Network){
-		"": func(*model.Network) {},
-		"physical network fabric has vswitch LinuxBridge": func(n *model.Network) { n.Physical.Spec.VSwitch = "LinuxBridge" },
-		"guest type is Shared":                            func(n *model.Network) { n.Offering.Spec.GuestType = "Shared" },
-		"it knows no broadcast domain lswitch":            func(n *model.Network) { n.Scheme = schema.SchemeLSwitch },
-		"the switch of host kvm1 has no STT":              func(n *model.Network) { n.Scheme = schema.SchemeSTT },
+	for scheme, why := range map[string]string{
+		schema.SchemeVXLAN:   "",
+		schema.SchemeNative:  "",
+		schema.SchemeLSwitch: "Open vSwitch knows no broadcast domain lswitch",
+		schema.SchemeSTT:     "the switch of host kvm1 has no STT",
 	} {
-		got := Guru{}.CanHandle(network(change))
+		got := Switch{}.Carries(network(scheme))
 		if (got == "") != (why == "") || !strings.HasPrefix(got, why) {
-			t.Errorf("%q, want %q", got, why)
+			t.Errorf("%s: %q, want %q", scheme, got, why)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package ovs
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"weft.dev/reconcile/model"
@@ -28,8 +27,8 @@ func (Switch) DesignHost(h *model.Host, needs *plugin.Needs, out *plugin.Draft) 
 	})
 	d.fabrics(needs)
 	rules := pipeline.Host()
-	for i := range h.Spec.Bridges {
-		d.bridge(&h.Spec.Bridges[i], needs)
+	for _, b := range needs.Bridges {
+		d.bridge(b, needs)
 	}
 	for _, label := range needs.Labels {
 		rules = append(rules, d.patch(label)...)
@@ -37,7 +36,7 @@ func (Switch) DesignHost(h *model.Host, needs *plugin.Needs, out *plugin.Draft) 
 	for _, t := range needs.Tunnels {
 		rules = append(rules, d.tunnel(t))
 	}
-	out.Flow(h.Name, d.made, append(rules, d.segments(needs.Segments)...)...)
+	out.Flow(h.Name, d.made, append(rules, d.segments(needs.Segments, needs.Privates)...)...)
 }
 
 // fabrics reports wires or encapsulations that share a number by accident: their
@@ -87,41 +86,35 @@ func (d *hostDraft) bridge(b *schema.HostBridge, needs *plugin.Needs) {
 		d.out.Ask(d.host.Name, resource.Bridge{Name: b.Name, Datapath: datapath(d.host), FailMode: "standalone", Existing: true}, at)
 		return
 	}
-	d.out.Ask(d.host.Name, resource.Bridge{
-		Name: b.Name, Datapath: datapath(d.host), FailMode: "standalone", Adopt: true, MTU: needs.MTU(b.Name), MAC: bridgeMAC(d.host, b.Name),
-	}, at)
-	for _, up := range b.Uplinks {
-		link := resource.Link{Name: up, Up: true}
-		id := link.ID()
-		d.out.Ask(d.host.Name, link, at)
-		d.out.Ask(d.host.Name, resource.Port{Bridge: b.Name, Name: up, Uplink: true, Link: &id}, at)
+	mac := bridgeMAC(d.host, b.Name)
+	if b.Manage == "Takeover" {
+		mac = "" // the switch takes the uplink's, which neighbours know the host by
 	}
+	d.out.Ask(d.host.Name, resource.Bridge{
+		Name: b.Name, Datapath: datapath(d.host), FailMode: "standalone", Adopt: true, MTU: needs.MTU(b.Name), MAC: mac,
+	}, at)
+	d.uplinks(b, at)
 	d.out.Ask(d.host.Name, resource.Link{Name: b.Name, Of: b.Name, Up: true}, at)
-	d.address(b, at)
+	d.out.AskAddress(d.host, b)
 }
 
-func (d *hostDraft) address(b *schema.HostBridge, at schema.Pos) {
-	if !b.Address.IsValid() {
+// uplinks plugs what leads to the wire: one link, or several as a bond. A taken one
+// loses its addresses before it is plugged, and the bridge gets its own after that.
+func (d *hostDraft) uplinks(b *schema.HostBridge, at schema.Pos) {
+	var links []resource.ID
+	for _, up := range b.Uplinks {
+		link := plugin.Uplink(b, up)
+		links = append(links, link.ID())
+		d.out.Ask(d.host.Name, link, at)
+		if b.Bond == nil {
+			d.out.Ask(d.host.Name, resource.Port{Bridge: b.Name, Name: up, Uplink: true, Link: &links[0]}, at)
+		}
+	}
+	if b.Bond == nil || len(links) == 0 {
 		return
 	}
-	addr := resource.Addr{Link: b.Name, Prefix: b.Address}
-	id := addr.ID()
-	d.out.Ask(d.host.Name, addr, at)
-	if b.Gateway.IsValid() {
-		d.out.Ask(d.host.Name, resource.Route{
-			Dst: netip.PrefixFrom(unspecified(b.Gateway), 0), Via: b.Gateway, Dev: b.Name, From: &id,
-		}, at)
-	}
-	for _, r := range b.Routes {
-		d.out.Ask(d.host.Name, resource.Route{Dst: r.CIDR.Masked(), Via: r.Via, Dev: b.Name, From: &id}, d.host.Doc.PosOf(r.At))
-	}
-}
-
-func unspecified(a netip.Addr) netip.Addr {
-	if a.Is4() {
-		return netip.IPv4Unspecified()
-	}
-	return netip.IPv6Unspecified()
+	bond := &resource.Bond{Mode: b.Bond.Mode, LACP: b.Bond.LACP, Members: slices.Sorted(slices.Values(b.Uplinks))}
+	d.out.Ask(d.host.Name, resource.Port{Bridge: b.Name, Name: b.Bond.Name, Uplink: true, Bond: bond, Guards: links}, at)
 }
 
 func (d *hostDraft) patch(label string) []resource.Flow {
@@ -161,7 +154,7 @@ func (d *hostDraft) endpoint() *resource.ID {
 
 // segments returns the rules of the broadcast domains that several owners
 // have ports in. Needs are sorted, so that equal segments are neighbours.
-func (d *hostDraft) segments(needs []plugin.SegmentNeed) []resource.Flow {
+func (d *hostDraft) segments(needs []plugin.SegmentNeed, privates []plugin.PrivateNeed) []resource.Flow {
 	var out []resource.Flow
 	for len(needs) > 0 {
 		seg := needs[0].Segment
@@ -174,6 +167,11 @@ func (d *hostDraft) segments(needs []plugin.SegmentNeed) []resource.Flow {
 			ports[i] = s.Port
 		}
 		out = append(out, pipeline.Segment(seg, ports, nil)...)
+		for _, p := range privates {
+			if p.Primary == seg {
+				out = append(out, pipeline.Secondary(seg, p.Secondary, ports)...)
+			}
+		}
 		needs = needs[n:]
 	}
 	return out

@@ -8,6 +8,7 @@ package public
 import (
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/plugin"
+	"weft.dev/reconcile/plugin/bridge"
 	"weft.dev/reconcile/plugin/pipeline"
 	"weft.dev/reconcile/resource"
 	"weft.dev/schema"
@@ -30,18 +31,26 @@ func (Guru) CanHandle(n *model.Network) string {
 // Design implements plugin.Guru.
 func (Guru) Design(n *model.Network, out *plugin.Draft) {
 	r := n.Router
+	if r.Range.Physical.Spec.VSwitch == bridge.Switch {
+		onBridge(n, out)
+		return
+	}
 	seg := SegmentOf(n.Zone, r.Range)
 	link := resource.LinkID(r.NS, model.PublicLink)
-	// What filters at the public addresses has to stand before the wire does.
-	guards := append(plugin.RouterGuards(r.NS), resource.ChainID(r.NS, 4, "mangle", "PREROUTING"))
-	port := resource.Port{Bridge: resource.IntegrationBridge, Name: r.PublicPort, Link: &link, Guards: guards}
+	port := resource.Port{Bridge: resource.IntegrationBridge, Name: r.PublicPort, Link: &link, Guards: guards(n)}
 	sym := resource.PortSym(r.PublicPort)
 	patch := resource.ID{Kind: resource.KindPort, Name: pipeline.PatchName(seg.Label)}
 	out.Ask(r.Host.Name, port)
-	out.Flow(r.Host.Name, []resource.ID{port.ID(), patch}, pipeline.Port(seg, sym)...)
+	out.Flow(r.Host.Name, []resource.ID{port.ID(), patch}, pipeline.Limit(pipeline.Port(seg, sym), sym, n.Rate(nil))...)
 	need := out.Need(r.Host.Name)
 	need.Labels = append(need.Labels, seg.Label)
 	need.Segments = append(need.Segments, plugin.SegmentNeed{Segment: seg, Port: sym, MAC: r.PublicMAC})
+}
+
+// guards are what filters at the public addresses: it has to stand before the wire
+// does.
+func guards(n *model.Network) []resource.ID {
+	return append(plugin.RouterGuards(n, n.Router.NS), resource.ChainID(n.Router.NS, 4, "mangle", "PREROUTING"))
 }
 
 // SegmentOf is the broadcast domain of a public range: VLAN 0 is untagged.

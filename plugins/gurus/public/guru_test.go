@@ -13,7 +13,7 @@ import (
 )
 
 // listing is a switch that makes a file of what hosts need.
-type listing struct{}
+type listing struct{ plugin.Switch }
 
 func (listing) Name() string { return "OpenVSwitch" }
 
@@ -24,6 +24,9 @@ func (listing) DesignHost(h *model.Host, needs *plugin.Needs, out *plugin.Draft)
 	}
 	for _, s := range needs.Segments {
 		fmt.Fprintf(&b, "segment %s %d on %s in %s: %s %s\n", s.Segment.Scheme, s.Segment.VNet, s.Segment.Label, s.Segment.Zone, s.Port, s.MAC)
+	}
+	for _, w := range needs.Wires {
+		fmt.Fprintf(&b, "wire %d on %s\n", w.VLAN, w.Label)
 	}
 	out.Ask(h.Name, resource.File{Path: "needs", Parts: []resource.Part{{Text: b.String()}}})
 }

@@ -107,34 +107,61 @@ func (h *bench) watch(t *testing.T, s Sample) {
 	if s.Spoil != nil {
 		harm = s.Spoil
 	}
-	ok := false
-	for _, wait := range patience() {
-		harm(t)
-		select {
-		case <-noticed:
-			ok = true
-		case err := <-ended:
-			if err != nil {
-				t.Fatalf("watch: %v", err)
-			}
-			stop()
-			h.reach(t, want...)
-			return // it cannot tell
-		case <-time.After(wait):
-		}
-		if ok {
-			break
-		}
-		h.reach(t, want...)
-	}
+	told := notices(noticed, ended, func() { harm(t) }, func() { h.reach(t, want...) })
 	stop()
-	if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+	var err error
+	if told != mute {
+		err = <-ended
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("watch: %v", err)
 	}
-	if !ok {
+	if told == nothing {
 		t.Errorf("another hand changed %s %d times, and the watch did not tell", s.State.ID(), len(patience()))
 	}
 	h.reach(t, want...)
+}
+
+// What a watch says of a change.
+type answer int
+
+const (
+	nothing answer = iota
+	change
+	mute // it ended, as of a driver that cannot tell
+)
+
+// notices does harm, and undoes it, until the watch tells of it. What it tells
+// unasked, of its own beginning or of what was done before, is no answer.
+func notices(noticed <-chan struct{}, ended chan error, harm, undo func()) answer {
+	for _, wait := range patience() {
+		calm(noticed)
+		harm()
+		select {
+		case <-noticed:
+			return change
+		case err := <-ended:
+			if err == nil {
+				return mute
+			}
+			ended <- err
+			return nothing
+		case <-time.After(wait):
+		}
+		undo()
+	}
+	return nothing
+}
+
+// calm returns once a watch has been silent for a while, or never is.
+func calm(noticed <-chan struct{}) {
+	for range 50 {
+		select {
+		case <-noticed:
+		case <-time.After(100 * time.Millisecond):
+			return
+		}
+	}
 }
 
 // foreign lets the samples live beside something of somebody else's.

@@ -127,6 +127,12 @@ func (h *Host) corrupt(id resource.ID) {
 	case resource.Link:
 		s.MTU++
 		e.State = s
+	case resource.BridgePort:
+		s.Static = !s.Static
+		e.State = s
+	case resource.Qdisc:
+		s.Mbit++
+		e.State = s
 	case resource.Sysctl:
 		s.Value = "spoilt " + s.Value
 		e.State = s

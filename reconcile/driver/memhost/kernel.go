@@ -3,6 +3,7 @@ package memhost
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"weft.dev/reconcile/resource"
 )
@@ -39,12 +40,30 @@ func (h *Host) make(e resource.Entry) error {
 			}
 		}
 	}
+	if err := h.plugs(st); err != nil {
+		return fmt.Errorf("make %s: %w", id, err)
+	}
 	if old, ok := h.has[id]; ok {
 		if err := fixed(old.State, st); err != nil {
 			return fmt.Errorf("change %s: %w", id, err)
 		}
 	}
 	h.has[id] = e
+	return nil
+}
+
+// plugs refuses a port in what is no bridge, and a bridge in another.
+func (h *Host) plugs(st resource.State) error {
+	p, ok := st.(resource.BridgePort)
+	if !ok {
+		return nil
+	}
+	if l, ok := h.has[resource.LinkID("", p.Bridge)].State.(resource.Link); ok && l.Bridge == nil && l.Sort() != "" {
+		return fmt.Errorf("%s is no bridge", p.Bridge)
+	}
+	if l, ok := h.has[resource.LinkID("", p.Name)].State.(resource.Link); ok && l.Bridge != nil {
+		return fmt.Errorf("%s is a bridge itself", p.Name)
+	}
 	return nil
 }
 
@@ -67,6 +86,9 @@ func names(st resource.State) error {
 		if name == "" || len(name) > limit {
 			return fmt.Errorf("%s name %q: must have 1 to %d bytes", what, name, limit)
 		}
+		if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune("/:%", r) }) {
+			return fmt.Errorf("%s name %q: has a character that no such name has", what, name)
+		}
 		return nil
 	}
 	switch s := st.(type) {
@@ -83,6 +105,11 @@ func names(st resource.State) error {
 			}
 		}
 		return longest("link", s.Name, longestLink)
+	case resource.BridgePort:
+		if s.Name == "" {
+			return nil
+		}
+		return longest("port", s.Name, longestLink)
 	case resource.Chain:
 		return longest("chain", s.Name, longestChain)
 	case resource.AddrSet:

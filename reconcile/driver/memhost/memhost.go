@@ -166,6 +166,16 @@ func asKernel(st resource.State) resource.State {
 	case resource.Process:
 		s.After = nil
 		return s
+	case resource.BridgePort:
+		s.Link, s.Guards = nil, nil
+		return s
+	case resource.Link:
+		if s.VXLAN != nil {
+			v := *s.VXLAN
+			v.Endpoint = nil
+			s.VXLAN = &v
+		}
+		return s
 	}
 	return st
 }
@@ -186,8 +196,21 @@ func (h *Host) hidden(id resource.ID, st resource.State) bool {
 	return slices.ContainsFunc(h.unread, func(u resource.Unread) bool { return u.Kind == id.Kind && (u.NS == "" || u.NS == ns) })
 }
 
-// unbound lists the symbols of flows that have no port.
+// unbound lists the symbols of flows that have no port, and of what waits for a
+// guest's interface.
 func (h *Host) unbound(st resource.State) []string {
+	waits := func(may bool, nic, sym string) []string {
+		if !may || h.plugged[nic] {
+			return nil
+		}
+		return []string{sym}
+	}
+	switch s := st.(type) {
+	case resource.BridgePort:
+		return waits(s.MayWait(), s.IfaceID, s.Symbol())
+	case resource.Qdisc:
+		return waits(s.MayWait(), s.IfaceID, s.Symbol())
+	}
 	f, ok := st.(resource.Flows)
 	if !ok {
 		return nil

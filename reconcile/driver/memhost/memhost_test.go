@@ -22,7 +22,15 @@ var (
 	space  = resource.NS{Name: "acme-web", Owner: owner}
 	link   = resource.Link{NS: "acme-web", Name: "eth0", Host: "web-eth0", MTU: 1450, Up: true}
 	chain  = resource.Chain{NS: "acme-web", Family: 4, Table: "filter", Name: "FORWARD", Policy: "DROP"}
-	file   = resource.File{Path: "web/hosts", Mode: 0o644, Parts: []resource.Part{{Text: "10.1.1.1 gateway\n"}}}
+	lan    = resource.Link{Name: "brvx-7", MTU: 1450, Up: true, Bridge: &resource.LinuxBridge{Deaf: true}}
+	uplink = resource.Link{Name: "eth1", Up: true}
+	vlan   = resource.Link{Name: "eth1.7", Up: true, VLAN: &resource.VLAN{Dev: "eth1", ID: 7}}
+	vxlan  = resource.Link{Name: "vxlan7", Up: true, VXLAN: &resource.VXLAN{
+		VNI: 7, Local: netip.MustParseAddr("192.0.2.1"), DstPort: 4789, Remotes: []netip.Addr{netip.MustParseAddr("192.0.2.2")},
+	}}
+	guest = resource.BridgePort{Bridge: "brvx-7", IfaceID: "acme/web-1/eth0", MAC: "02:00:00:00:00:01", Isolated: true}
+	limit = resource.Qdisc{Link: "brvx-7", Mbit: 10}
+	file  = resource.File{Path: "web/hosts", Mode: 0o644, Parts: []resource.Part{{Text: "10.1.1.1 gateway\n"}}}
 )
 
 func TestSuite(t *testing.T) {
@@ -58,6 +66,12 @@ func fixture(h *memhost.Host) drivertest.Fixture {
 	rules.Rules = []resource.Rule{{Name: "https", Match: resource.Match{Proto: "tcp"}, Do: resource.Verdict{Target: "ACCEPT"}}}
 	text, mode := file, file
 	text.Parts, mode.Mode = []resource.Part{{Text: "10.1.1.2 gateway\n"}}, 0o600
+	snooping, fdb, tag := lan, vxlan, vlan
+	snooping.Bridge = &resource.LinuxBridge{Snooping: true, Deaf: true}
+	fdb.VXLAN = &resource.VXLAN{VNI: 7, Local: vxlan.VXLAN.Local, DstPort: 4789, Learning: true}
+	tag.VLAN = &resource.VLAN{Dev: "eth1", ID: 8}
+	open, faster := guest, limit
+	open.Isolated, faster.Mbit = false, 20
 	taken := resource.ID{Kind: resource.KindNS, Name: "taken"}
 	return drivertest.Fixture{
 		New: func(*testing.T) driver.Driver { return h.Serve(resource.Kinds()...) },
@@ -66,6 +80,11 @@ func fixture(h *memhost.Host) drivertest.Fixture {
 			sample(link, []resource.State{space}, wide, other),
 			sample(chain, []resource.State{space}, rules),
 			sample(file, nil, text, mode),
+			sample(lan, nil, snooping),
+			sample(vlan, []resource.State{uplink}, tag),
+			sample(vxlan, nil, fdb),
+			sample(guest, []resource.State{lan}, open),
+			sample(limit, []resource.State{lan}, faster),
 		},
 		Foreign: []drivertest.Foreign{{
 			Name: "namespace",
@@ -124,8 +143,15 @@ func TestRefusesLikeAKernel(t *testing.T) {
 		{"long host end", []resource.State{space}, resource.Link{NS: "acme-web", Name: "eth0", Host: long}, false, "1 to 15 bytes"},
 		{"long chain", []resource.State{space}, resource.Chain{NS: "acme-web", Family: 4, Table: "nat", Name: strings.Repeat("x", 29)}, false, "1 to 28 bytes"},
 		{"long set", []resource.State{space}, resource.AddrSet{NS: "acme-web", Name: strings.Repeat("x", 32)}, false, "1 to 31 bytes"},
+		{"slash in a port", []resource.State{bridge}, resource.Port{Bridge: "br0", Name: "a/b"}, false, "a character that no such name has"},
+		{"space in a host end", []resource.State{space}, resource.Link{NS: "acme-web", Name: "eth0", Host: "a b"}, false, "a character that no such name has"},
+		{"line break in a chain", []resource.State{space}, resource.Chain{NS: "acme-web", Family: 4, Table: "nat", Name: "a\nCOMMIT"}, false, "a character that no such name has"},
 		{"fixed field", []resource.State{bridge}, system, false, "datapath cannot change"},
 		{"fixed family", []resource.State{space, set}, six, false, "family cannot change"},
+		{"port of no bridge", []resource.State{vxlan}, resource.BridgePort{Bridge: "vxlan7", Name: "tap0"}, false, "is no bridge"},
+		{"bridge in a bridge", []resource.State{lan}, resource.BridgePort{Bridge: "brvx-7", Name: "brvx-7"}, false, "is a bridge itself"},
+		{"vlan of nothing", nil, vlan, false, "net.link /eth1 does not exist"},
+		{"one vni twice", []resource.State{vxlan}, resource.Link{Name: "vxlan8", VXLAN: vxlan.VXLAN}, false, "is held by net.link /vxlan7"},
 		{"port of flows", []resource.State{bridge}, resource.Flows{Bridge: "br0", Owner: owner, Ports: []resource.ID{{Kind: resource.KindPort, Name: "p0"}}}, false, "ovs.port p0 does not exist"},
 	}
 	for _, tt := range tests {
@@ -159,6 +185,28 @@ func TestDropTakesWhatLiesWithin(t *testing.T) {
 	}
 	if left := h.Set().IDs(); len(left) != 1 || left[0] != file.ID() {
 		t.Errorf("left are %v, want the file only", left)
+	}
+}
+
+// TestGuestComesLater: a port and a limit of a guest's interface stand before it is
+// there, unbound.
+func TestGuestComesLater(t *testing.T) {
+	h := memhost.New()
+	slow := resource.Qdisc{IfaceID: guest.IfaceID, MAC: guest.MAC, Mbit: 5}
+	for _, st := range []resource.State{lan, guest, slow} {
+		if err := create(h, st); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []int{2, 0} {
+		o, err := h.Observe(t.Context(), driver.Scope{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := o.Unbound[owner]; len(got) != want {
+			t.Errorf("unbound are %v, want %d", got, want)
+		}
+		h.Plug(guest.IfaceID, true)
 	}
 }
 

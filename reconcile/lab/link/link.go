@@ -99,6 +99,7 @@ type Pair struct {
 	NS, Name         string
 	MAC              string // of the end in NS; empty: the kernel's choice
 	PeerNS, PeerName string
+	PeerMAC          string // of the other end; empty: the kernel's choice
 	MTU              int
 }
 
@@ -121,6 +122,13 @@ func AddPair(p Pair) error {
 			attrs.HardwareAddr = mac
 		}
 		veth := &netlink.Veth{LinkAttrs: attrs, PeerName: p.PeerName, PeerNamespace: netlink.NsFd(peerNS)}
+		if p.PeerMAC != "" {
+			mac, err := net.ParseMAC(p.PeerMAC)
+			if err != nil {
+				return err
+			}
+			veth.PeerHardwareAddr = mac
+		}
 		if err := h.LinkAdd(veth); err != nil {
 			return fmt.Errorf("add link %s with peer %s: %w", p.Name, p.PeerName, err)
 		}

@@ -50,6 +50,30 @@ func address(link string, b Bridge) error {
 	return nil
 }
 
+// makeBridge makes a bridge of the kernel's with its uplinks.
+func makeBridge(b Bridge) error {
+	off := false
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU = b.Name, b.MTU
+	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &off}); err != nil {
+		return fmt.Errorf("bridge %s: %w", b.Name, err)
+	}
+	l, err := netlink.LinkByName(b.Name)
+	if err != nil {
+		return fmt.Errorf("bridge %s: %w", b.Name, err)
+	}
+	for _, name := range b.Uplinks {
+		up, err := netlink.LinkByName(name)
+		if err != nil {
+			return fmt.Errorf("uplink %s of bridge %s: %w", name, b.Name, err)
+		}
+		if err := netlink.LinkSetMaster(up, l); err != nil {
+			return fmt.Errorf("plug %s into %s: %w", name, b.Name, err)
+		}
+	}
+	return nil
+}
+
 // route adds a route over l; without Via its destination is on the link.
 func route(l netlink.Link, r Route, metric int) error {
 	rt := &netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(r.To), Priority: metric}

@@ -58,7 +58,8 @@ func Client() []string {
 
 // startDHCP runs a DHCP client on the link.
 func (c *nic) startDHCP() error {
-	if err := os.WriteFile(Dir+"/dhcp", []byte(script), 0o755); err != nil {
+	// Renamed into place: that of another link may be running.
+	if err := errors.Join(os.WriteFile(Dir+"/dhcp.new", []byte(script), 0o755), os.Rename(Dir+"/dhcp.new", Dir+"/dhcp")); err != nil {
 		return err
 	}
 	fifo := Dir + "/dhcp." + c.config.Link
@@ -116,6 +117,12 @@ func (c *nic) listen(events *bufio.Reader) {
 
 // take applies one event of the client.
 func (c *nic) take(event map[string]string) error {
+	c.mu.Lock()
+	changed, err := c.six.take6(event)
+	c.mu.Unlock()
+	if changed || err != nil {
+		return errors.Join(err, c.apply())
+	}
 	var next lease
 	switch event["event"] {
 	case "bound", "renew":

@@ -26,6 +26,7 @@ type NIC struct {
 	Domain    string         // static
 	MTU       int            // static; 0: as plugged
 	Metric    int            // of its routes: the lowest is the default NIC
+	IP6       string         // SLAAC, DHCPv6 or none
 }
 
 // NICStatus is what a guest knows of its NIC.
@@ -33,6 +34,7 @@ type NICStatus struct {
 	Link      string         `json:"link"`
 	Addresses []netip.Prefix `json:"addresses"`
 	Lease     bool           `json:"lease"` // Addresses hold what DHCP gave
+	IP6       bool           `json:"ip6"`   // Addresses hold one by SLAAC or DHCPv6
 	MTU       int            `json:"mtu,omitempty"`
 	DNS       []netip.Addr   `json:"dns,omitempty"`
 	Since     time.Time      `json:"since"`
@@ -46,6 +48,7 @@ type nic struct {
 
 	mu     sync.Mutex
 	lease  lease
+	six    advice
 	status NICStatus
 }
 
@@ -62,8 +65,13 @@ func (n *Node) Connect(config NIC, _ *Void) error {
 	n.mu.Lock()
 	n.nics = append(n.nics[:len(n.nics):len(n.nics)], c)
 	n.mu.Unlock()
-	if err := c.apply(); err != nil {
+	if err := errors.Join(keepNeighbours(config.Link), c.apply()); err != nil {
 		return fmt.Errorf("%s of %s: %w", config.Link, n.config.Name, err)
+	}
+	if config.IP6 != "" {
+		if err := c.startIP6(); err != nil {
+			return fmt.Errorf("%s of %s: %w", config.Link, n.config.Name, err)
+		}
 	}
 	if config.DHCP {
 		if err := c.startDHCP(); err != nil {
@@ -71,6 +79,13 @@ func (n *Node) Connect(config NIC, _ *Void) error {
 		}
 	}
 	return nil
+}
+
+// keepNeighbours has the kernel remember the neighbours on a link that has no carrier for a moment. A live migration is one
+// here, and is none for a real guest, which does not notice; without this a question for the gateway's MAC is asked at the
+// worst moment, and again a second later.
+func keepNeighbours(link string) error {
+	return errors.Join(sysctl("net/ipv4/conf/"+link+"/arp_evict_nocarrier", "0"), sysctl("net/ipv6/conf/"+link+"/ndisc_evict_nocarrier", "0"))
 }
 
 // apply makes the link what the static settings and the lease say, and the resolver what all links say.
@@ -83,6 +98,8 @@ func (c *nic) apply() error {
 	}
 	mtu, addresses, routes := c.wanted()
 	err = errors.Join(setMTU(l, mtu), setAddresses(l, addresses), setRoutes(l, routes, c.config.Metric))
+	addresses = append(addresses, c.six.made...)
+	c.status.IP6 = c.six.address()
 	changed := !slices.Equal(c.status.Addresses, addresses) || c.status.Lease != c.lease.address.IsValid()
 	if changed {
 		c.status.Since = time.Now()
@@ -91,7 +108,7 @@ func (c *nic) apply() error {
 	if mtu != 0 {
 		c.status.MTU = mtu
 	}
-	c.status.DNS = slices.Concat(c.config.DNS, c.lease.dns)
+	c.status.DNS = slices.Concat(c.config.DNS, c.lease.dns, c.six.servers)
 	c.mu.Unlock()
 	err = errors.Join(err, c.node.writeResolver())
 	c.node.changed()
@@ -106,6 +123,9 @@ func (c *nic) wanted() (mtu int, addresses []netip.Prefix, routes []Route) {
 	}
 	if c.lease.address.IsValid() {
 		addresses = append(addresses, c.lease.address)
+	}
+	if c.six.given.IsValid() {
+		addresses = append(addresses, c.six.given)
 	}
 	addresses = append(addresses, c.config.Addresses...)
 	if c.config.Gateway.IsValid() {
@@ -183,7 +203,7 @@ func (n *Node) writeResolver() error {
 	var search []string
 	for _, c := range nics {
 		c.mu.Lock()
-		for _, domain := range []string{c.config.Domain, c.lease.domain} {
+		for _, domain := range []string{c.config.Domain, c.lease.domain, c.six.domain} {
 			if domain != "" && !slices.Contains(search, domain) {
 				search = append(search, domain)
 			}

@@ -104,6 +104,12 @@ func (n *Node) bootHost(ctx context.Context, h Host) error {
 		if b.Takeover {
 			continue
 		}
+		if b.Linux {
+			if err := makeBridge(b); err != nil {
+				return err
+			}
+			continue
+		}
 		add = append(add, "--", "--may-exist", "add-br", b.Name, "--", "set", "Bridge", b.Name, "datapath_type=netdev",
 			"--", "set", "Interface", b.Name, "mtu_request="+strconv.Itoa(b.MTU)) // the switch lowers an MTU by itself, it raises none
 		for _, uplink := range b.Uplinks {

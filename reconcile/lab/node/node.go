@@ -30,6 +30,7 @@ type Config struct {
 	State    string    // the node's own directory in the state of the lab; it outlives the node
 	Binary   string    // this program
 	DHCP     []string  // command of the DHCP client
+	DHCP6    []string  // command of the DHCPv6 client, nil where there is none
 	Host     *Host     // set for a host
 	Internet *Internet // set for the internet
 }
@@ -48,6 +49,7 @@ type Host struct {
 type Bridge struct {
 	Name     string
 	Takeover bool
+	Linux    bool // of the kernel's, else of the switch's
 	Uplinks  []string
 	MTU      int
 	Address  netip.Prefix // may be invalid: none
@@ -85,19 +87,24 @@ type Status struct {
 	Services  []proc.ServiceState
 	NICs      []NICStatus
 	Unplugged []string // ports that wait for their bridge
+	Guests    []GuestStatus
 }
 
 // Node is the receiver of the orders. Its exported methods are net/rpc methods.
 type Node struct {
 	table  *proc.Table
 	config Config
+	booted chan struct{} // closed when Boot has done its work
 
 	mu       sync.Mutex
 	version  int
 	wake     chan struct{} // closed at the next change
 	services []*proc.Service
 	nics     []*nic
+	domains  []*domain
 	ports    *plugger
+
+	libvirt sync.Mutex // held while libvirtd is started
 }
 
 // Void is the argument or reply of an order without any.
@@ -113,7 +120,7 @@ func Run(name string) int {
 	}
 	syscall.CloseOnExec(3)
 	slog.SetDefault(log)
-	n := &Node{table: proc.NewTable(), wake: make(chan struct{})}
+	n := &Node{table: proc.NewTable(), wake: make(chan struct{}), booted: make(chan struct{})}
 	n.ports = newPlugger(n)
 	server := rpc.NewServer()
 	if err := server.Register(n); err != nil {
@@ -137,7 +144,7 @@ func (n *Node) Watch(seen int, out *Status) error {
 	for {
 		n.mu.Lock()
 		version, wake := n.version, n.wake
-		services, nics := n.services, n.nics
+		services, nics, domains := n.services, n.nics, n.domains
 		n.mu.Unlock()
 		if version == seen {
 			<-wake
@@ -149,6 +156,9 @@ func (n *Node) Watch(seen int, out *Status) error {
 		}
 		for _, c := range nics {
 			out.NICs = append(out.NICs, c.state())
+		}
+		for _, d := range domains {
+			out.Guests = append(out.Guests, d.state())
 		}
 		return nil
 	}
@@ -175,6 +185,7 @@ func (n *Node) Boot(c Config, _ *Void) error {
 	if err != nil {
 		return fmt.Errorf("boot %s: %w", c.Name, err)
 	}
+	close(n.booted)
 	n.changed()
 	return nil
 }

@@ -61,6 +61,9 @@ func (n *Node) Plug(port Port, _ *Void) error {
 	return nil
 }
 
+// Plugged returns once the bridge has all ports that it can have now.
+func (n *Node) Plugged(_ Void, _ *Void) error { return n.ports.plug() }
+
 // Unplug removes a port, or gives up plugging it; one that is not there is no error.
 func (n *Node) Unplug(name string, _ *Void) error {
 	n.ports.change.Lock()

@@ -40,9 +40,9 @@ type note struct {
 // a step only.
 func levels() []string { return []string{"error", "warning", "notice"} }
 
-// GitHub writes workflow commands that annotate the lines of documents: one
-// for each line and level, checks that failed as errors, disruptions and
-// blocked resources as warnings.
+// GitHub writes workflow commands: first the summary, then those that annotate the
+// lines of documents, one for each line and level. Checks that failed are errors;
+// disruptions, blocked resources and what opens to the internet are warnings.
 func GitHub(w io.Writer, r *plan.Report) error {
 	notes := map[place]*note{}
 	add := func(level string, s plan.Source, message string) {
@@ -56,6 +56,9 @@ func GitHub(w io.Writer, r *plan.Report) error {
 		if level := checkLevel(c.Status); level != "" {
 			add(level, c.Source, fmt.Sprintf("%s %s: %s", c.Name, c.Status, c.Message))
 		}
+	}
+	for _, h := range held(r) {
+		add("warning", plan.Source{}, fmt.Sprintf("%s is left as it is: %s", h.Owner, h.Reason))
 	}
 	for _, p := range r.Hosts {
 		noteHost(p, add)
@@ -71,11 +74,18 @@ func GitHub(w io.Writer, r *plan.Report) error {
 		)
 	})
 	out := bufio.NewWriter(w)
+	for i, s := range Summary(r) {
+		level, title := "notice", "weft plan"
+		if i > 0 {
+			title = "weft reachability"
+			if len(r.Reachability.Exposed) > 0 {
+				level = "warning"
+			}
+		}
+		_, _ = fmt.Fprintf(out, "::%s title=%s::%s\n", level, title, message(s))
+	}
 	for _, n := range list {
 		_, _ = fmt.Fprintln(out, n.command())
-	}
-	for i, s := range Summary(r) {
-		_, _ = fmt.Fprintf(out, "::notice title=%s::%s\n", []string{"weft plan", "weft reachability"}[i], message(s))
 	}
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("write plan: %w", err)
@@ -84,6 +94,9 @@ func GitHub(w io.Writer, r *plan.Report) error {
 }
 
 func noteHost(p *plan.Plan, add func(level string, s plan.Source, message string)) {
+	if p.Frozen != "" {
+		add("warning", plan.Source{}, fmt.Sprintf("%s is frozen: %s", p.Host, p.Frozen))
+	}
 	for _, a := range p.Actions {
 		if a.Implied {
 			continue
@@ -97,8 +110,8 @@ func noteHost(p *plan.Plan, add func(level string, s plan.Source, message string
 	for _, b := range p.Blocked {
 		add("warning", b.Source, fmt.Sprintf("%s: %s cannot be made: %s", p.Host, b.ID, b.Reason))
 	}
-	for _, h := range p.Held {
-		add("warning", plan.Source{}, fmt.Sprintf("%s: %s is left as it is: %s", p.Host, h.Owner, h.Reason))
+	for _, u := range p.Unread {
+		add("warning", plan.Source{}, fmt.Sprintf("%s: %s could not be read: %s", p.Host, unreadWords(u), u.Err))
 	}
 }
 

@@ -56,7 +56,7 @@ func Markdown(w io.Writer, r *plan.Report) error {
 
 type markdown struct{ b strings.Builder }
 
-// mostWarnings is how many disruptions the summary lists.
+// mostWarnings is how many lines of attention the summary has.
 const mostWarnings = 20
 
 func (m *markdown) head(r *plan.Report) {
@@ -67,10 +67,27 @@ func (m *markdown) head(r *plan.Report) {
 	}
 	switch {
 	case r.Base != "" && r.Head != "":
-		fmt.Fprintf(b, "From %s to %s.\n", span(r.Base), span(r.Head))
+		fmt.Fprintf(b, "From %s to %s.\n\n", span(r.Base), span(r.Head))
+	case r.Base != "":
+		fmt.Fprintf(b, "From %s to the files as they are.\n\n", span(r.Base))
 	case r.Head != "":
-		fmt.Fprintf(b, "To %s.\n", span(r.Head))
+		fmt.Fprintf(b, "To %s.\n\n", span(r.Head))
 	}
+	lines := attention(r)
+	if len(lines) == 0 {
+		return
+	}
+	b.WriteString("**Attention:**\n")
+	for _, l := range lines[:min(len(lines), mostWarnings)] {
+		b.WriteString(l + "\n")
+	}
+	if n := len(lines) - mostWarnings; n > 0 {
+		fmt.Fprintf(b, "- and %d more\n", n)
+	}
+}
+
+// attention lists what a reviewer should not have to unfold.
+func attention(r *plan.Report) []string {
 	var lines []string
 	for _, c := range r.Checks {
 		if c.Status == plan.Denied || c.Status == plan.Failed {
@@ -78,22 +95,24 @@ func (m *markdown) head(r *plan.Report) {
 		}
 	}
 	for _, p := range r.Hosts {
+		if p.Frozen != "" {
+			lines = append(lines, fmt.Sprintf("- %s is frozen: %s", span(p.Host), span(p.Frozen)))
+		}
+	}
+	for _, h := range held(r) {
+		lines = append(lines, fmt.Sprintf("- %s is left as it is: %s", span(string(h.Owner)), span(h.Reason)))
+	}
+	for _, p := range r.Hosts {
 		for _, a := range p.Actions {
 			if a.Disrupts != "" {
 				lines = append(lines, fmt.Sprintf("- %s: %s", span(p.Host), span(a.Disrupts)))
 			}
 		}
+		if n := len(p.Blocked) + len(p.Unread); n > 0 {
+			lines = append(lines, fmt.Sprintf("- %s: %s blocked or not read", span(p.Host), count(n, "resource")))
+		}
 	}
-	if len(lines) == 0 {
-		return
-	}
-	b.WriteString("\n**Attention:**\n")
-	for _, l := range lines[:min(len(lines), mostWarnings)] {
-		b.WriteString(l + "\n")
-	}
-	if n := len(lines) - mostWarnings; n > 0 {
-		fmt.Fprintf(b, "- and %d more\n", n)
-	}
+	return lines
 }
 
 // tailRoom is kept for the sentence that counts what was left out, and for the

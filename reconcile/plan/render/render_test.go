@@ -10,6 +10,7 @@ import (
 
 	"weft.dev/reconcile/plan"
 	"weft.dev/reconcile/plan/render"
+	"weft.dev/reconcile/resource"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -49,6 +50,38 @@ func TestGolden(t *testing.T) {
 	golden(t, "frozen.txt", text(frozen, 80))
 	golden(t, "color.txt", func(w io.Writer) error { return render.Text(w, r, render.Options{Color: true, Width: 100}) })
 	golden(t, "steps.txt", func(w io.Writer) error { return render.Steps(w, r, render.Options{Width: 100}) })
+}
+
+// TestHeldOnce: a hold is on every host of the tree, and told once.
+func TestHeldOnce(t *testing.T) {
+	here := resource.Hold{Owner: db, Cause: resource.HoldSuspended, Reason: "suspended by hand"}
+	nowhere := resource.Hold{Owner: beta, Cause: resource.HoldUnallocated, Reason: "run weft lock"}
+	host := func(name string, resources int) *plan.Plan {
+		return &plan.Plan{Host: name, Held: []plan.Held{{Hold: here, Resources: resources}, {Hold: nowhere}}}
+	}
+	r := plan.NewReport("9d3b7e0", "", []*plan.Plan{host("kvm1", 0), host("kvm2", 7), host("kvm3", 0)})
+	r.Reachability = &plan.Reachability{}
+	golden(t, "held.txt", func(w io.Writer) error { return render.Text(w, r, render.Options{Width: 80}) })
+	golden(t, "held.md", func(w io.Writer) error { return render.Markdown(w, r) })
+	golden(t, "held.github", func(w io.Writer) error { return render.GitHub(w, r) })
+}
+
+// TestProcessChanges: what a restart and a reload are called.
+func TestProcessChanges(t *testing.T) {
+	before := resource.Process{Name: "web/dnsmasq", Argv: []string{"dnsmasq"}, Start: 1, Load: 1, Reload: "HUP"}
+	after := before
+	after.Load = 2
+	p, err := plan.Between(intent("kvm1", nil, []resource.Entry{entry(web, before, nil)}), intent("kvm1", nil, []resource.Entry{entry(web, after, nil)}), plan.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := render.Text(&b, plan.NewReport("", "", []*plan.Plan{p}), render.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), "reads its files again") || strings.Contains(b.String(), "!") {
+		t.Errorf("a reload reads:\n%s", b.String())
+	}
 }
 
 func TestGoldenMachines(t *testing.T) {

@@ -86,11 +86,20 @@ func groups(p *plan.Plan, within map[resource.ID]int, drift bool) []row {
 			if len(by[o][phase]) == 0 {
 				continue
 			}
-			out = append(out, row{depth: 1, text: string(phase)})
+			out = append(out, row{depth: 1, text: phaseWords(by[o][phase])})
 			for _, a := range by[o][phase] {
 				out = append(out, actionRows(a, within[a.ID], p.Revision)...)
 			}
 		}
+	}
+	return out
+}
+
+// phaseWords is the verb of a group, and how long it waits where all of it does.
+func phaseWords(group []*plan.Action) string {
+	out := string(group[0].Phase)
+	if d := group[0].Wait; d > 0 && !slices.ContainsFunc(group, func(a *plan.Action) bool { return a.Wait != d }) {
+		out += ", after " + resource.Wait(d)
 	}
 	return out
 }
@@ -189,7 +198,9 @@ func changeRows(c plan.Change) []row {
 	if !c.Lines {
 		words := fmt.Sprintf("%s: %s -> %s", c.Field, orNone(c.From), orNone(c.To))
 		if isHash(c.From) || isHash(c.To) {
-			words = c.Field + " changed"
+			if words = c.Field + " changed"; c.Field == "loaded" {
+				words = "reads its files again"
+			}
 		} else if c.To == "" && c.From != "" && (c.Field == "content" || c.Field == "details") {
 			words = c.Field + " differ"
 		}
@@ -236,91 +247,19 @@ func orNone(v string) string {
 	return v
 }
 
-// asides lists what is not done and why.
-func asides(p *plan.Plan) []row {
-	var out []row
-	section := func(title string, rows []row) {
-		if len(rows) > 0 {
-			out = append(append(out, row{kind: heading, text: title}), rows...)
-		}
-	}
-	section("blocked: cannot be made what they should be", blockedRows(p))
-	section("held: left exactly as they are", heldRows(p))
-	section("foreign: not ours, not touched", foreignRows(p))
-	section("not read: nothing is planned here", unreadRows(p))
-	section("unbound: ports that flows wait for", unboundRows(p))
-	return out
-}
-
-func blockedRows(p *plan.Plan) []row {
-	var out []row
-	for _, b := range p.Blocked {
-		r := row{depth: 1, kind: action, mark: string(b.Verb), text: b.ID.String(), more: string(b.Owner)}
-		if !b.Source.IsZero() {
-			r.right = sourceWords(b.Source)
-		}
-		out = append(out, r, row{depth: 2, kind: detail, text: b.Reason})
-	}
-	return out
-}
-
-func heldRows(p *plan.Plan) []row {
-	var out []row
-	for _, h := range p.Held {
-		more := h.Cause
-		if h.Resources > 0 {
-			more += ", " + count(h.Resources, "resource")
-		}
-		out = append(out, row{depth: 1, text: string(h.Owner), more: more}, row{depth: 2, kind: detail, text: h.Reason})
-	}
-	return out
-}
-
-func foreignRows(p *plan.Plan) []row {
-	var out []row
-	for _, f := range p.Foreign {
-		if slices.ContainsFunc(p.Blocked, func(b plan.Blocked) bool { return b.ID == f.ID }) {
-			continue // said there
-		}
-		words := "is in the way of " + string(f.Owner)
-		if f.Adopted {
-			words = "serves " + string(f.Owner)
-		}
-		out = append(out, row{depth: 1, text: f.ID.String(), more: words}, row{depth: 2, kind: detail, text: f.Words})
-	}
-	return out
-}
-
-func unreadRows(p *plan.Plan) []row {
-	var out []row
-	for _, u := range p.Unread {
-		text := string(u.Kind)
-		if u.NS != "" {
-			text += " in namespace " + u.NS
-		}
-		out = append(out, row{depth: 1, text: text}, row{depth: 2, kind: detail, text: u.Err})
-	}
-	return out
-}
-
-// mostSymbols is how many unbound symbols of one owner are listed.
-const mostSymbols = 5
-
-func unboundRows(p *plan.Plan) []row {
-	var out []row
-	for _, u := range p.Unbound {
-		list := u.Symbols
-		if len(list) > mostSymbols {
-			list = append(slices.Clone(list[:mostSymbols]), fmt.Sprintf("and %d more", len(u.Symbols)-mostSymbols))
-		}
-		out = append(out, row{depth: 1, text: ownerWords(u.Owner), more: strings.Join(list, ", ")})
-	}
-	return out
-}
-
-// reportRows lists what is not about one host: allocations and checks.
+// reportRows lists what is not about one host: who is held and is on none of
+// them, allocations, checks and reachability.
 func reportRows(r *plan.Report) []row {
 	var out []row
+	for _, h := range held(r) {
+		if h.Resources > 0 {
+			continue // said where they are
+		}
+		if len(out) == 0 {
+			out = append(out, row{kind: heading, text: "held: nothing is made of these"})
+		}
+		out = append(out, heldRow(h, h.Cause)...)
+	}
 	if len(r.Allocations) > 0 {
 		out = append(out, row{kind: heading, text: "weft.lock"})
 		for _, a := range r.Allocations {

@@ -67,12 +67,22 @@ func unchanged(r *plan.Report, quote func(string) string) string {
 	switch {
 	case waiting > 0:
 		return "No changes. What is listed above keeps hosts from being all that they should be."
+	case len(held(r)) > 0 && r.Base != "":
+		return fmt.Sprintf("No changes. %s held: what the commits ask of them is not done.", verb(len(held(r)), "owner is", "owners are"))
 	case r.Base != "":
 		return fmt.Sprintf("No changes. Both commits ask the same of %s.", count(len(r.Hosts), "host"))
 	case len(r.Hosts) == 1:
 		return fmt.Sprintf("No changes. %s is all that it should be.", quote(r.Hosts[0].Host))
 	}
 	return fmt.Sprintf("No changes. %s are all that they should be.", count(len(r.Hosts), "host"))
+}
+
+// verb is "1 owner is" or "2 owners are".
+func verb(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func reachability(x *plan.Reachability, quote func(string) string) string {

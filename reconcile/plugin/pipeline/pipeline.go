@@ -29,6 +29,17 @@ const (
 	TableDeliver  = 60
 )
 
+// The tables of networks with security groups, between TableSecurity and
+// TableLearn, and behind TableDeliver: look the connection up, judge it, remember it.
+const (
+	TableFrom       = 12
+	TableFromJudge  = 13
+	TableFromCommit = 14
+	TableTo         = 61
+	TableToJudge    = 62
+	TableToCommit   = 63
+)
+
 // Where a frame comes from (reg0) or a learned port is (reg3).
 const (
 	fromLocal  = 0
@@ -39,8 +50,13 @@ const (
 const (
 	typeIPv4 = 0x0800
 	typeARP  = 0x0806
-	protoUDP = 17
-	tagged   = 0x1000 // the bit of vlan_tci that says there is a tag
+	typeIPv6 = 0x86dd
+
+	protoTCP    = 6
+	protoUDP    = 17
+	protoICMPv6 = 58
+
+	tagged = 0x1000 // the bit of vlan_tci that says there is a tag
 )
 
 // TunnelName is the name of the tunnel port of that type and UDP port towards
@@ -92,53 +108,37 @@ type conds = []resource.Cond
 // toLearn is what most rules do with a frame that may pass: states share it.
 var toLearn = []resource.Act{goTo(TableLearn)}
 
+// toFrom is what they do in networks with security groups.
+var toFrom = []resource.Act{goTo(TableFrom)}
+
 // Port returns the rules of a trusted local port of segment s, such as a
 // router's: classification and delivery, no port security.
-func Port(s plugin.Segment, sym string) []resource.Flow {
-	return append(attach(s, sym), flow(TableSecurity, 100, conds{inPort(sym)}, goTo(TableLearn)))
+func Port(s plugin.Segment, sym string) []resource.Flow { return Open(s, sym, 0) }
+
+// Open returns the rules of a port without port security, judged by policy unless
+// that is 0.
+func Open(s plugin.Segment, sym string, policy uint32) []resource.Flow {
+	next := toLearn
+	if policy != 0 {
+		next = toFrom
+	}
+	return append(attach(s, sym, policy), flow(TableSecurity, 100, conds{inPort(sym)}, next...))
 }
 
-func attach(s plugin.Segment, sym string) []resource.Flow {
+func attach(s plugin.Segment, sym string, policy uint32) []resource.Flow {
 	id := Identity(s)
-	return []resource.Flow{
-		flow(TableClassify, 100, conds{inPort(sym), untagged()}, set(resource.FieldMetadata, id), goTo(TableSecurity)),
-		flow(TableDeliver, 100, conds{is(resource.FieldMetadata, id), {Field: resource.FieldReg2, Sym: sym}},
-			resource.Act{Op: resource.OpOutput, Sym: sym}),
-	}
-}
-
-// Guest returns the rules of a virtual machine's port: only its own MAC and
-// addresses leave it, it may ask for DHCP and probe its address, and it is no
-// DHCP server. Guests with ips empty may use their MAC only.
-func Guest(s plugin.Segment, sym string, mac schema.MAC, ips []netip.Addr) []resource.Flow {
-	m := resource.MACValue(mac)
-	room := make(conds, 0, 17+9*len(ips)) // of all rules
-	own := func(more ...resource.Cond) conds {
-		from := len(room)
-		room = append(append(room, inPort(sym), is(resource.FieldEthSrc, m)), more...)
-		return room[from:len(room):len(room)]
-	}
-	ip, arp := is(resource.FieldEthType, typeIPv4), is(resource.FieldEthType, typeARP)
-	udp, sha := is(resource.FieldIPProto, protoUDP), is(resource.FieldARPSHA, m)
-	out := append(append(make([]resource.Flow, 0, 5+2*len(ips)), attach(s, sym)...),
-		flow(TableSecurity, 300, own(ip, udp, is(resource.FieldTPSrc, 67))),
-		flow(TableSecurity, 200, own(ip, is(resource.FieldIPSrc, 0), udp, is(resource.FieldTPSrc, 68), is(resource.FieldTPDst, 67)), toLearn...),
-		flow(TableSecurity, 200, own(arp, sha, is(resource.FieldARPSPA, 0)), toLearn...))
-	for _, a := range ips {
-		if !a.Is4() {
-			continue
+	in := conds{inPort(sym), untagged()}
+	out := conds{is(resource.FieldMetadata, id), {Field: resource.FieldReg2, Sym: sym}}
+	if policy == 0 {
+		return []resource.Flow{
+			flow(TableClassify, 100, in, set(resource.FieldMetadata, id), goTo(TableSecurity)),
+			flow(TableDeliver, 100, out, resource.Act{Op: resource.OpOutput, Sym: sym}),
 		}
-		v := addr4(a)
-		out = append(out,
-			flow(TableSecurity, 100, own(ip, is(resource.FieldIPSrc, v)), toLearn...),
-			flow(TableSecurity, 100, own(arp, sha, is(resource.FieldARPSPA, v)), toLearn...))
 	}
-	return out
-}
-
-func addr4(a netip.Addr) uint64 {
-	b := a.As4()
-	return uint64(b[0])<<24 | uint64(b[1])<<16 | uint64(b[2])<<8 | uint64(b[3])
+	return []resource.Flow{
+		flow(TableClassify, 100, in, set(resource.FieldMetadata, id), set(resource.FieldReg5, uint64(policy)), goTo(TableSecurity)),
+		flow(TableDeliver, 100, out, set(resource.FieldReg6, uint64(policy)), goTo(TableTo)),
+	}
 }
 
 // Segment returns the rules that make s one broadcast domain on a host: learn

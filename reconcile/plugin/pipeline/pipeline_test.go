@@ -27,15 +27,58 @@ type bridge struct {
 	rules   []resource.Flow
 	ports   []string
 	learned map[[2]uint64][2]uint64 // metadata, MAC -> reg2, reg3
+	conns   map[tuple]*uint64       // marks of connections
 	now     state
 }
 
 type state struct {
 	frame
-	in               int
-	meta             uint64
-	reg0, reg2, reg3 uint64
-	out              []string
+	in                     int
+	meta                   uint64
+	reg0, reg2, reg3, reg4 uint64
+	reg5, reg6, conj       uint64
+	ct, mark               uint64
+	out                    []string
+}
+
+// A tuple names a connection by the packet that began it.
+type tuple struct {
+	zone                          uint16
+	src, dst, proto, sport, dport uint64
+}
+
+func (b *bridge) tuple(zone uint16) (t, back tuple) {
+	f := b.now.f
+	t = tuple{zone, f[resource.FieldIPSrc], f[resource.FieldIPDst], f[resource.FieldIPProto], f[resource.FieldTPSrc], f[resource.FieldTPDst]}
+	return t, tuple{zone, t.dst, t.src, t.proto, t.dport, t.sport}
+}
+
+// track looks the connection up and goes on.
+func (b *bridge) track(a resource.Act) {
+	kept := b.now
+	t, back := b.tuple(a.Zone)
+	b.now.ct, b.now.mark = resource.CTTracked|resource.CTNew, 0
+	if m := b.conns[t]; m != nil {
+		b.now.ct, b.now.mark = resource.CTTracked|resource.CTEst, *m
+	} else if m := b.conns[back]; m != nil {
+		b.now.ct, b.now.mark = resource.CTTracked|resource.CTEst|resource.CTReply, *m
+	}
+	b.table(a.Table)
+	kept.out = b.now.out
+	b.now = kept
+}
+
+func (b *bridge) commit(a resource.Act) {
+	t, back := b.tuple(a.Zone)
+	m := b.conns[t]
+	if m == nil {
+		m = b.conns[back]
+	}
+	if m == nil {
+		m = new(uint64)
+		b.conns[t] = m
+	}
+	*m = *m&^uint64(a.Mask) | a.Value
 }
 
 func (b *bridge) port(sym string) uint64 {
@@ -66,6 +109,18 @@ func (b *bridge) value(f resource.FlowField) uint64 {
 		return b.now.reg2
 	case resource.FieldReg3:
 		return b.now.reg3
+	case resource.FieldReg5:
+		return b.now.reg5
+	case resource.FieldReg6:
+		return b.now.reg6
+	case resource.FieldConjID:
+		return b.now.conj
+	case resource.FieldCTState:
+		return b.now.ct
+	case resource.FieldReg4:
+		return b.now.reg4
+	case resource.FieldCTMark:
+		return b.now.mark
 	case resource.FieldEthSrc:
 		return b.now.src
 	case resource.FieldEthDst:
@@ -75,6 +130,9 @@ func (b *bridge) value(f resource.FlowField) uint64 {
 			return uint64(b.now.vid) | 0x1000
 		}
 		return 0
+	}
+	if f == resource.FieldNDSLL || f == resource.FieldNDTLL {
+		return b.now.f[f] // what is not there is 0
 	}
 	v, ok := b.now.f[f]
 	if !ok {
@@ -111,9 +169,31 @@ func (b *bridge) table(t uint8) {
 		return
 	}
 	best := -1
+	clauses := map[[2]uint64]map[uint8]bool{} // of conjunctions, by priority and id
 	for i, r := range b.rules {
-		if r.Table == t && b.matches(r) && (best < 0 || r.Priority > b.rules[best].Priority) {
+		if r.Table != t || !b.matches(r) {
+			continue
+		}
+		if len(r.Do) > 0 && r.Do[0].Op == resource.OpConj {
+			for _, a := range r.Do {
+				k := [2]uint64{uint64(r.Priority), a.Value}
+				if clauses[k] == nil {
+					clauses[k] = map[uint8]bool{}
+				}
+				clauses[k][a.Table] = true
+			}
+			continue
+		}
+		if best < 0 || r.Priority > b.rules[best].Priority {
 			best = i
+		}
+	}
+	for k, got := range clauses {
+		if len(got) == 2 && b.now.conj == 0 && (best < 0 || uint64(b.rules[best].Priority) < k[0]) {
+			b.now.conj = k[1]
+			b.table(t)
+			b.now.conj = 0
+			return
 		}
 	}
 	if best >= 0 {
@@ -149,6 +229,14 @@ func (b *bridge) do(a resource.Act) {
 			b.now.meta = a.Value
 		case resource.FieldReg0:
 			b.now.reg0 = a.Value
+		case resource.FieldReg4:
+			b.now.reg4 = a.Value
+		case resource.FieldVLAN:
+			b.now.vid = int(a.Value & 0xfff)
+		case resource.FieldReg5:
+			b.now.reg5 = a.Value
+		case resource.FieldReg6:
+			b.now.reg6 = a.Value
 		default:
 			b.t.Fatalf("set %v", a.Field)
 		}
@@ -157,6 +245,10 @@ func (b *bridge) do(a resource.Act) {
 		b.now.reg2 = b.port(a.Sym)
 		b.table(a.Table)
 		b.now.reg2 = kept
+	case resource.OpCT:
+		b.track(a)
+	case resource.OpCTCommit:
+		b.commit(a)
 	case resource.OpGoto, resource.OpResubmit:
 		b.table(a.Table)
 	case resource.OpPopVLAN:
@@ -205,14 +297,18 @@ func world(t *testing.T) *bridge {
 	t.Helper()
 	other := vx
 	other.VNet = 5002
-	rules := slices.Concat(
+	return bridgeOf(t, slices.Concat(
 		pipeline.Host(), pipeline.Wire("z", "cloudbr1"),
 		[]resource.Flow{pipeline.Tunnel("vxlan", 4789, "t1"), pipeline.Tunnel("vxlan", 4789, "t2")},
-		pipeline.Guest(vx, "a", mac(macA), []netip.Addr{ipA}), pipeline.Port(vx, "r"), pipeline.Segment(vx, []string{"a", "r"}, []string{"t1"}),
+		pipeline.Guest(vx, "a", pipeline.Owned{MAC: mac(macA), IPs: []netip.Prefix{netip.PrefixFrom(ipA, 32)}}, 0), pipeline.Port(vx, "r"), pipeline.Segment(vx, []string{"a", "r"}, []string{"t1"}),
 		pipeline.Port(other, "o"), pipeline.Segment(other, []string{"o"}, []string{"t1", "t2"}),
 		pipeline.Port(vlan, "v"), pipeline.Port(vlan, "w"), pipeline.Segment(vlan, []string{"v", "w"}, nil),
 		pipeline.Port(native, "p"), pipeline.Segment(native, []string{"p"}, nil),
-	)
+	))
+}
+
+func bridgeOf(t *testing.T, rules []resource.Flow) *bridge {
+	t.Helper()
 	seen := map[string]bool{}
 	for _, r := range rules {
 		key := fmt.Sprint(r.Table, r.Priority, r.Match)
@@ -221,7 +317,7 @@ func world(t *testing.T) *bridge {
 		}
 		seen[key] = true
 	}
-	return &bridge{t: t, rules: rules, learned: map[[2]uint64][2]uint64{}}
+	return &bridge{t: t, rules: rules, learned: map[[2]uint64][2]uint64{}, conns: map[tuple]*uint64{}}
 }
 
 func ip(src string, more ...uint64) map[resource.FlowField]uint64 {

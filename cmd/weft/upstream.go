@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+
+	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/plan"
+	"weft.dev/schema"
+)
+
+// upstream is the way to a dual stack network that what is outside has to know,
+// which weft cannot tell it: "2001:db8:100:5::/64 by 2001:db8:feed::9251"; or "".
+func upstream(n *model.Network) string {
+	if n.Router == nil || !n.Router.IP6.IsValid() || n.IP6 == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s by %s", n.IP6.CIDR, n.Router.IP6.Addr())
+}
+
+// tellUpstream adds to a plan which routes the operator has to add or remove upstream.
+func tellUpstream(r *plan.Report, base, head *compiled) {
+	had := map[schema.ID]string{}
+	for _, n := range base.Networks() {
+		if way := upstream(n); way != "" {
+			had[n.ID] = way
+		}
+	}
+	note := func(n *model.Network, text string) {
+		at := n.Doc.At("metadata.name")
+		r.Checks = append(r.Checks, plan.Check{Name: "upstream route", Status: plan.Warned, Message: text, Source: plan.Source{File: at.File, Line: at.Line}})
+	}
+	for _, n := range head.Networks() {
+		was, way := had[n.ID], upstream(n)
+		delete(had, n.ID)
+		switch {
+		case was == way:
+		case way == "":
+			note(n, fmt.Sprintf("the route to %s of network %s can go upstream", was, n.ID.Name))
+		case was == "":
+			note(n, fmt.Sprintf("add a route to %s of network %s upstream: weft cannot", way, n.ID.Name))
+		default:
+			note(n, fmt.Sprintf("change the route to %s of network %s upstream to %s: weft cannot", was, n.ID.Name, way))
+		}
+	}
+	for _, n := range base.Networks() {
+		if way := had[n.ID]; way != "" {
+			note(n, fmt.Sprintf("the route to %s of network %s can go upstream", way, n.ID.Name))
+		}
+	}
+}
+
+// notesOf are the routes that have to be upstream of the routers of a host.
+func notesOf(t *compiled, host string) []string {
+	var out []string
+	for _, n := range t.Networks() {
+		if way := upstream(n); way != "" && n.Router.Host.Name == host {
+			out = append(out, fmt.Sprintf("The world reaches network/%s/%s by a route to %s, which is the operator's to add.", n.ID.Account, n.ID.Name, way))
+		}
+	}
+	return out
+}

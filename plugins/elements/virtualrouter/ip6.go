@@ -1,0 +1,235 @@
+package virtualrouter
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/plugin"
+	"weft.dev/reconcile/plugin/pipeline"
+	"weft.dev/reconcile/resource"
+	"weft.dev/schema"
+)
+
+// What the router says of itself, in seconds (RFC 4861, 6.2.1). It says it often, as
+// CloudStack's does (reference 5.16), so that a guest without a working solicitation
+// waits seconds. It is believed for long: routers come back with the same MAC and so
+// with the same link-local address, and a guest that lost its prefix meanwhile would
+// lose the others of its network too.
+const (
+	raInterval = 15
+	raLifetime = 1800
+	raPrefix   = "24h"
+	// lease6 is short. dnsmasq holds an address for the DUID that had it last, and a
+	// machine that was set up anew has another one: it waits until the lease ends
+	// (measured with 2.90; with IPv4 the MAC alone counts).
+	lease6 = "10m"
+)
+
+// ip6 asks for the IPv6 side of a dual stack network: routed, nothing of it is
+// translated.
+//
+// dnsmasq does what radvd does in CloudStack's router: prefix, RDNSS, DNSSL and MTU,
+// answers to solicitations at once. It serves DHCPv6 and names anyway, so that no
+// second process with a second opinion is needed (for 200 routers, 200 less).
+func (r *router) ip6() {
+	if r.n.IP6 == nil {
+		return
+	}
+	six := *r
+	six.family = 6
+	six.chains6()
+	r.sysctls6()
+	r.addr6(model.GuestLink, r.guest6())
+	r.addr6(model.GuestLink, linkLocal(r.r.GuestMAC))
+	if !r.public6() {
+		return
+	}
+	r.addr6(model.PublicLink, r.r.IP6)
+	r.addr6(model.PublicLink, linkLocal(r.r.PublicMAC))
+	from := resource.AddrID(r.r.NS, model.PublicLink, r.r.IP6)
+	r.ask(resource.Route{NS: r.r.NS, Dst: anywhere6, Via: r.r.Gateway6, Dev: model.PublicLink, From: &from})
+}
+
+var anywhere6 = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+
+// public6 reports whether the router leads to the world by IPv6.
+func (r *router) public6() bool { return r.r.Public() && r.r.IP6.IsValid() }
+
+// guest6 is the router's address in the guests' /64.
+func (r *router) guest6() netip.Prefix {
+	return netip.PrefixFrom(r.n.IP6.Gateway, r.n.IP6.CIDR.Bits())
+}
+
+// linkLocal is what guests know the router as, and what it asks its neighbours from.
+func linkLocal(m schema.MAC) netip.Prefix {
+	return netip.PrefixFrom(pipeline.LinkLocal(m).Addr(), 64)
+}
+
+func (r *router) addr6(link string, p netip.Prefix) {
+	on := resource.Sysctl{NS: r.r.NS, Key: "net.ipv6.conf." + link + ".disable_ipv6"}.ID()
+	r.ask(resource.Addr{NS: r.r.NS, Link: link, Prefix: p, After: &on})
+}
+
+// sysctls6: a router starts with IPv6 off everywhere (see sysctls). It is switched
+// on link by link, once the chains stand, which is also so when a network that runs
+// becomes dual stack. What others advertise is not for it. Its link-local addresses
+// are weft's and not the kernel's (addr_gen_mode 1 is "none"), which would make them
+// once and never again, and wait a second to see whether they are taken.
+func (r *router) sysctls6() {
+	ns := r.r.NS
+	guards := plugin.RouterGuards6(ns)
+	off := resource.Sysctl{NS: ns, Key: "net.ipv6.conf.all.disable_ipv6"}.ID()
+	links := []string{model.GuestLink}
+	if r.public6() {
+		links = append(links, model.PublicLink)
+	}
+	for _, l := range links {
+		id := resource.LinkID(ns, l)
+		after := append(slices.Clone(guards), off)
+		for _, x := range []struct{ key, value string }{{"accept_ra", "0"}, {"addr_gen_mode", "1"}} {
+			s := resource.Sysctl{NS: ns, Key: "net.ipv6.conf." + l + "." + x.key, Value: x.value, Link: &id}
+			r.ask(s)
+			after = append(after, s.ID())
+		}
+		r.ask(resource.Sysctl{NS: ns, Key: "net.ipv6.conf." + l + ".disable_ipv6", Value: "0", Link: &id, After: after})
+	}
+	r.ask(resource.Sysctl{NS: ns, Key: "net.ipv6.conf.all.forwarding", Value: "1", After: guards})
+}
+
+// chains6 is chains for IPv6: the same egress, and what comes in by the network's
+// ingress rules only.
+func (r *router) chains6() {
+	r.chain("filter", "INPUT", "DROP", r.input6())
+	forward := []resource.Rule{
+		rule("invalid", match{CT: []string{"INVALID"}}, "DROP"),
+		// There is no rp_filter for IPv6.
+		rule("spoofed", match{In: model.PublicLink, Src: r.n.IP6.CIDR}, "DROP"),
+		rule("established", match{CT: established}, "ACCEPT"),
+	}
+	if !r.public6() {
+		r.chain("filter", "FORWARD", "DROP", slices.Delete(forward, 1, 2))
+		return
+	}
+	r.chain("filter", "FORWARD", "DROP", append(forward,
+		jump("egress", match{In: model.GuestLink, Out: model.PublicLink, Src: r.n.IP6.CIDR}, "EGRESS"),
+		jump("ingress", match{In: model.PublicLink, Out: model.GuestLink, Dst: r.n.IP6.CIDR}, "INGRESS")))
+	r.chain("filter", "EGRESS", "", r.egress())
+	r.chain("filter", "INGRESS", "", r.ingress6())
+	r.chain("mangle", "FORWARD", "ACCEPT", []resource.Rule{
+		rule("mss", match{Proto: "tcp", SYN: true}, "CLAMPMSS"),
+	})
+}
+
+// input6: what RFC 4890 says must not be dropped, echo, and the guests' services.
+// The kernel itself drops neighbour discovery that crossed a router.
+func (r *router) input6() []resource.Rule {
+	out := []resource.Rule{
+		rule("established", match{CT: established}, "ACCEPT"),
+		rule("loopback", match{In: "lo"}, "ACCEPT"),
+	}
+	icmp := func(name, in string, types ...int) {
+		for _, t := range types {
+			out = append(out, rule(name, match{In: in, Proto: "icmpv6", ICMPType: t + 1}, "ACCEPT"))
+		}
+	}
+	icmp("icmp-error", "", 1, 2, 3, 4)
+	icmp("echo", "", 128)
+	icmp("neighbour", "", 135, 136)
+	icmp("router-solicitation", model.GuestLink, 133)
+	port := func(name, proto string, p uint16, src netip.Prefix) {
+		out = append(out, rule(name, match{
+			In: model.GuestLink, Proto: proto, Src: src, DstPorts: []schema.PortRange{{From: p, To: p}},
+		}, "ACCEPT"))
+	}
+	if r.dhcp6() {
+		port("dhcp", "udp", 547, netip.MustParsePrefix("fe80::/10"))
+	}
+	if provides(r.services.Dns) {
+		port("dns", "udp", 53, r.n.IP6.CIDR)
+		port("dns", "tcp", 53, r.n.IP6.CIDR)
+	}
+	return out
+}
+
+func (r *router) ingress6() []resource.Rule {
+	var out []resource.Rule
+	for i := range r.n.Spec.Ingress {
+		g := &r.n.Spec.Ingress[i]
+		at := r.n.Doc.PosOf(g.At)
+		m := match{Proto: g.Protocol, DstPorts: g.Ports, ICMPType: plusOne(g.ICMPType), ICMPCode: plusOne(g.ICMPCode)}
+		if g.Protocol == "all" {
+			m.Proto = ""
+		}
+		for _, m := range r.ends(m, "i", g.Name, g.Sources, g.Destinations, at) {
+			out = append(out, rule(g.Name, m, "ACCEPT", at))
+		}
+	}
+	return append(out, rule("default", match{}, "DROP"))
+}
+
+// dhcp6 reports whether guests are given their IPv6 address.
+func (r *router) dhcp6() bool {
+	return r.n.IP6 != nil && r.n.IP6.Mode == model.DHCPv6 && provides(r.services.Dhcp)
+}
+
+// conf6 is the IPv6 part of dnsmasq's configuration. Advertisements are for the link,
+// so that a machine with NICs in several such networks hears several default routers.
+func (r *router) conf6(c *config, dns bool) {
+	x := r.n.IP6
+	if x == nil {
+		return
+	}
+	link := strings.TrimRight(model.GuestLink, "0123456789") + "*" // see conf
+	lifetime := raLifetime
+	if !r.public6() {
+		lifetime = 0 // no way to the world: RFC 4861, 6.2.3
+	}
+	c.line("enable-ra")
+	c.line("ra-param=%s,mtu:%d,%d,%d", link, r.n.MTU, raInterval, lifetime)
+	if r.dhcp6() {
+		length := lease6
+		if r.n.Spec.LeaseTime > 0 {
+			length = lease(r.n.Spec.LeaseTime)
+		}
+		c.line("dhcp-range=%s,static,%d,%s", x.CIDR.Addr(), x.CIDR.Bits(), length)
+		// Else it is made of the time, and after a restart guests ask a server that is gone.
+		c.line("dhcp-duid=0,%s", r.r.GuestMAC)
+	} else {
+		c.line("dhcp-range=%s,ra-only,%d,%s", x.CIDR.Addr(), x.CIDR.Bits(), raPrefix)
+	}
+	if list := r.resolvers6(dns); len(list) > 0 {
+		c.line("dhcp-option=option6:dns-server,[%s]", strings.Join(list, "],["))
+	}
+	c.line("dhcp-option=option6:domain-search,%s", r.n.Domain)
+}
+
+// maxResolvers6 fits a line of dnsmasq's configuration and an advertisement.
+const maxResolvers6 = 8
+
+// resolvers6 is what guests are told to ask by IPv6.
+func (r *router) resolvers6(dns bool) []string {
+	list := r.n.DNS
+	switch {
+	case len(r.n.Spec.GuestDNS) > 0:
+		list = r.n.Spec.GuestDNS
+	case dns:
+		list = []netip.Addr{r.n.IP6.Gateway}
+	}
+	var out []string
+	for _, a := range list {
+		if a.Is6() && len(out) < maxResolvers6 {
+			out = append(out, a.String())
+		}
+	}
+	return out
+}
+
+// upstream lists the resolvers that the router reaches.
+func (r *router) upstream() []netip.Addr {
+	if r.public6() {
+		return r.n.DNS
+	}
+	return only4(r.n.DNS)
+}

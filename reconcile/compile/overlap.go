@@ -1,0 +1,63 @@
+package compile
+
+import (
+	"cmp"
+	"slices"
+
+	"weft.dev/reconcile/model"
+	"weft.dev/schema"
+)
+
+// A placed subnet is one of a Shared network.
+type placed struct {
+	unit   *unit
+	subnet *model.Subnet
+}
+
+// overlaps reports subnets of Shared networks of one zone that have addresses in
+// common, and holds both: routers outside know one way to an address.
+func (c *Compiler) overlaps(ds *schema.Diags, hold func(*unit, string)) {
+	if len(c.shared) < 2 {
+		return
+	}
+	var all []placed
+	for u := range c.shared {
+		for _, s := range u.net.Subnets {
+			all = append(all, placed{u, s})
+		}
+	}
+	zone := func(p placed) string { return p.unit.net.Zone.Name }
+	slices.SortFunc(all, func(a, b placed) int {
+		return cmp.Or(cmp.Compare(zone(a), zone(b)), a.subnet.CIDR.Addr().Compare(b.subnet.CIDR.Addr()),
+			cmp.Compare(a.subnet.CIDR.Bits(), b.subnet.CIDR.Bits()), compareID(a.unit.id, b.unit.id))
+	})
+	for i, a := range all {
+		// Networks either contain each other or have nothing in common, so those
+		// that a overlaps follow at once.
+		for _, b := range all[i+1:] {
+			if zone(a) != zone(b) || !a.subnet.CIDR.Overlaps(b.subnet.CIDR) {
+				break
+			}
+			if a.unit != b.unit {
+				overlap(ds, hold, a, b)
+			}
+		}
+	}
+}
+
+func overlap(ds *schema.Diags, hold func(*unit, string), a, b placed) {
+	pos := func(p placed) schema.Pos { return p.unit.net.CIDRPos(p.subnet) }
+	at, other := pos(a), pos(b)
+	if c := cmp.Or(cmp.Compare(at.File, other.File), cmp.Compare(at.Line, other.Line), cmp.Compare(at.Col, other.Col)); c < 0 {
+		a, b, at, other = b, a, other, at
+	}
+	ds.Errorf(at, "overlapping-cidr", "%s of %s overlaps %s of %s: Shared networks of a zone have no addresses in common", a.subnet.CIDR, a.unit.id, b.subnet.CIDR, b.unit.id).
+		Offending(a.subnet.CIDR.String()).See(other, "the other network")
+	hold(a.unit, "its addresses are also those of "+b.unit.id.String())
+	hold(b.unit, "its addresses are also those of "+a.unit.id.String())
+}
+
+// isShared reports whether u takes part in overlaps.
+func isShared(u *unit) bool {
+	return u.net != nil && len(u.net.Subnets) > 0 && u.net.Type() == model.GuestShared
+}
