@@ -66,8 +66,15 @@ func (c *checker) words(list []string, path ...any) {
 	}
 }
 
+// switchSocket is where the driver reaches ovsdb-server.
+const switchSocket = "unix:/run/openvswitch/db.sock"
+
 func (c *checker) host(s *Host) {
-	uplinks := map[string][]any{}
+	if db := s.OVS.DB; db != "" && db != switchSocket {
+		c.errorf(at("ovs", "db"), "unsupported-value", "another address of ovsdb-server than %s is not supported yet", switchSocket).
+			Hintf("leave it out; a later release brings it")
+	}
+	uplinks, bonds := map[string][]any{}, map[string][]any{}
 	for i, b := range s.Bridges {
 		base := at("bridges", i)
 		for j, name := range b.Uplinks {
@@ -86,7 +93,7 @@ func (c *checker) host(s *Host) {
 			c.errorf(join(base, "uplinks"), "uplinks-without-bond", "several uplinks of one bridge make a loop").
 				Hintf("add bond: {name: bond1}, or use one")
 		}
-		c.bond(&b, base)
+		c.bond(&b, base, bonds)
 		c.takeover(&b, base)
 		c.bridgeAddress(&b, base)
 	}
@@ -99,11 +106,16 @@ func (c *checker) host(s *Host) {
 }
 
 // bond checks that there is something to join, and that no name is used twice.
-func (c *checker) bond(b *HostBridge, base []any) {
+// others is where the bridges before have their bonds' names.
+func (c *checker) bond(b *HostBridge, base []any, others map[string][]any) {
 	if b.Bond == nil {
 		return
 	}
 	path := join(base, "bond")
+	if first, ok := others[b.Bond.Name]; ok && b.Bond.Name != "" {
+		c.errorf(join(path, "name"), "duplicate-item", "the bond %s is used twice", b.Bond.Name).See(c.pos(first...), "first used here")
+	}
+	others[b.Bond.Name] = join(path, "name")
 	switch {
 	case b.Manage == "Use":
 		c.errorf(path, "conflicting-fields", "a bridge with manage: Use gets no uplinks from weft").See(c.pos(join(base, "manage")...), "here")

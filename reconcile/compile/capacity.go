@@ -53,17 +53,11 @@ func within(ranges []schema.IDRange, id uint32) bool {
 
 // capacity warns of physical networks and public ranges that are nearly used up.
 func (c *Compiler) capacity(ds *schema.Diags) {
-	used := map[schema.ID]int{}
-	for _, u := range c.order {
-		for _, id := range u.uses {
-			used[id]++
-		}
-	}
-	if len(used) == 0 {
+	if len(c.used) == 0 {
 		return
 	}
 	warn := func(d *schema.Document, path, what string, size uint64) {
-		n := used[d.ID()]
+		n := c.used[d.ID()]
 		if size > 0 && uint64(n)*100 >= size*warnAt {
 			ds.Warnf(d.At(path), "capacity", "%d of %d %s of %s are used (%d %%)", n, size, what, d.Meta.Name, uint64(n)*100/size).
 				Hintf("extend them before they are used up")

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -63,7 +64,7 @@ func (w *worker) claim(u *unit) {
 		}
 		switch {
 		case d.Field == model.FieldHost:
-		case d.Field == model.FieldIP, d.Field == model.FieldGuestIP:
+		case d.Field == model.FieldIP, d.Field == model.FieldGuestIP, strings.HasPrefix(d.Field, model.FieldSecondaryIP):
 			guests = append(guests, value)
 		case value != "":
 			u.claims = append(u.claims, claim{key: claimKey{d.Pool.Space(), packed(d.Field, value)}, unit: u, demand: d})

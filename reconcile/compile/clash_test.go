@@ -4,7 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"weft.dev/reconcile/alloc"
 	"weft.dev/reconcile/compile/cloudgen"
+	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/plugin"
 	"weft.dev/schema"
 )
@@ -54,5 +56,38 @@ func TestClashWithUnchanged(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSecondaryIsTaken: a document that states for a NIC what the lock has for
+// another one is judged as alloc.Check does.
+func TestSecondaryIsTaken(t *testing.T) {
+	files := cloudgen.Files(cloudgen.Size{Networks: 1, Hosts: 1, NICs: 2, Spread: 1})
+	tree := parse(files, nil)
+	lock := lockFor(t, tree, nil)
+	var others string
+	for _, d := range New(fakes()).Update(tree, lock, nil).Demands() {
+		if d.Field == model.FieldIP {
+			others = lock.Number(d.Owner, d.Field) // in the end that of the last NIC
+		}
+	}
+	name := cloudgen.NetworkFile(cloudgen.Size{Networks: 1, Hosts: 1, NICs: 2, Spread: 1}, 0)
+	text := strings.Replace(files[name], "    - network: net", "    - secondaryIPs: ["+others+"]\n      network: net", 1)
+	if text == files[name] || others == "" {
+		t.Fatalf("no NIC to give %q to in\n%s", others, text)
+	}
+	files[name] = text
+	// The lock has an answer to each demand; that two are equal is what is wrong.
+	var owner string
+	for _, d := range New(fakes()).Update(parse(files, nil), lock, nil).Demands() {
+		if strings.HasPrefix(d.Field, model.FieldSecondaryIP) {
+			owner = d.Owner
+		}
+	}
+	lock, ds := alloc.Parse(alloc.FileName, append(lock.Marshal(), owner+" "+model.FieldSecondaryIP+others+" "+others+"\n"...), nil)
+	r := New(fakes()).Update(parse(files, nil), lock, nil)
+	got, want := showDiags(r.CheckLock()), showDiags(alloc.Check(r.Demands(), lock))
+	if ds.HasErrors() || owner == "" || got != want || !strings.Contains(got, others) {
+		t.Errorf("the lock is judged\n%s\nwant\n%s\n%v", got, want, ds)
 	}
 }

@@ -40,6 +40,7 @@ type Compiler struct {
 	holds     map[schema.ID]verdict
 	shadows   map[string][]*plugin.Needs // of held networks, by host
 	shared    map[*unit]bool             // those of Shared networks
+	used      map[schema.ID]int          // numbers of pools that units have, see unit.uses
 }
 
 // input is what the last Update was given.
@@ -55,7 +56,7 @@ type input struct {
 func New(registry plugin.Registry) *Compiler {
 	return &Compiler{
 		registry: registry, input: input{fresh: true}, index: &model.Index{}, units: map[schema.ID]*unit{},
-		claims: newClaims(), marks: newMarks(), hosts: map[string]*host{}, shared: map[*unit]bool{},
+		claims: newClaims(), marks: newMarks(), hosts: map[string]*host{}, shared: map[*unit]bool{}, used: map[schema.ID]int{},
 	}
 }
 
@@ -285,6 +286,9 @@ func (c *Compiler) drop(u *unit) {
 	c.claims.remove(u)
 	c.marks.remove(u)
 	delete(c.shared, u)
+	for _, id := range u.uses {
+		count(c.used, id, -1)
+	}
 	for name, n := range u.needs {
 		c.need(name, n, -1)
 	}
@@ -305,6 +309,9 @@ func (c *Compiler) put(units []*unit) {
 		func(u *unit) {
 			if isShared(u) {
 				c.shared[u] = true
+			}
+			for _, id := range u.uses {
+				c.used[id]++
 			}
 			for name, n := range u.needs {
 				c.need(name, n, 1)

@@ -9,6 +9,7 @@ import (
 
 	"weft.dev/reconcile/alloc"
 	"weft.dev/reconcile/compile/cloudgen"
+	"weft.dev/schema"
 )
 
 // dedicatedCloud has eight networks on one fabric, all of account acc0, whose
@@ -109,5 +110,36 @@ func TestDedicatedPublic(t *testing.T) {
 	}
 	if own != 5 {
 		t.Errorf("%d addresses of the own range are used, want 5", own)
+	}
+}
+
+// TestCapacityFollows: what is counted as used is given back when a network goes,
+// and counted once when one is compiled again.
+func TestCapacityFollows(t *testing.T) {
+	files := dedicatedCloud("{}", "{}")
+	for name, text := range files {
+		head, rest, ok := strings.Cut(text, "name: z0-vxlan")
+		if at := strings.Index(rest, "vnets: ["); ok && at >= 0 {
+			end := at + strings.Index(rest[at:], "]")
+			files[name] = head + "name: z0-vxlan" + rest[:at] + `vnets: ["10000-10009"` + rest[end:]
+		}
+	}
+	var cache schema.Cache
+	c := New(fakes())
+	lock := lockFor(t, parse(files, &cache), nil)
+	const last = "tenants/net7.yaml"
+	text := files[last]
+	for _, step := range []struct {
+		text string
+		want bool
+	}{{text, true}, {text + "# again\n", true}, {"", false}, {text, true}, {"", false}} {
+		files[last] = step.text
+		got := false
+		for _, d := range c.Update(parse(files, &cache), lock, nil).Diags {
+			got = got || d.Message == "8 of 10 vnets of z0-vxlan are used (80 %)"
+		}
+		if got != step.want {
+			t.Errorf("with %q the warning is there: %t, want %t", step.text, got, step.want)
+		}
 	}
 }

@@ -185,23 +185,28 @@ func (c *Compiler) result(tree *schema.Tree, infra bool, compiled int) *Result {
 	return r
 }
 
-// terms lists what the annotations of networks ask for, and which are idle.
+// termOf is what the annotations of a network ask for, and whether it is idle.
+func termOf(u *unit) *resource.Term {
+	m := &u.net.Doc.Meta
+	t := resource.Term{Owner: u.owner}
+	if len(m.Annotations) > 0 {
+		t.Keep, t.IgnoreDrift = m.PruneDisabled(), m.IgnoreDrift()
+	}
+	if u.hold == nil && u.net.State == model.Allocated {
+		t.Idle, t.Linger = true, time.Duration(u.net.Zone.Spec.GCWait)
+	}
+	if t == (resource.Term{Owner: u.owner}) {
+		return nil
+	}
+	return &t
+}
+
+// terms lists what is to be known of networks besides what they are, by owner.
 func (c *Compiler) terms() []resource.Term {
 	var out []resource.Term
 	for _, u := range c.order {
-		if u.net == nil {
-			continue
-		}
-		m := &u.net.Doc.Meta
-		t := resource.Term{Owner: u.owner}
-		if len(m.Annotations) > 0 {
-			t.Keep, t.IgnoreDrift = m.PruneDisabled(), m.IgnoreDrift()
-		}
-		if u.hold == nil && u.net.State == model.Allocated {
-			t.Idle, t.Linger = true, time.Duration(u.net.Zone.Spec.GCWait)
-		}
-		if t != (resource.Term{Owner: u.owner}) {
-			out = append(out, t)
+		if u.term != nil {
+			out = append(out, *u.term)
 		}
 	}
 	slices.SortFunc(out, func(a, b resource.Term) int { return cmp.Compare(a.Owner, b.Owner) })

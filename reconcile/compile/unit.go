@@ -26,6 +26,7 @@ type unit struct {
 	// that are unique in the unit twice.
 	answered bool
 	hold     *resource.Hold // why it is held by itself
+	term     *resource.Term // what its annotations ask for, and whether it is idle; nil for nothing
 
 	parts   []part // by host
 	needs   map[string]*plugin.Needs
@@ -127,6 +128,7 @@ func (w *worker) unit(id schema.ID) *unit {
 	w.claim(u)
 	w.use(u)
 	w.design(u)
+	u.term = termOf(u)
 	return u
 }
 

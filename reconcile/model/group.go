@@ -93,7 +93,7 @@ func (g *grouper) of(n *NIC) *Groups {
 			g.r.block(id.String() + " is invalid")
 		case d == nil && len(n.Spec.SecurityGroups) == 0: // CloudStack's own default
 		case d == nil:
-			unknown(&g.r.diags, groupPath(n, id), "security group", id.Account+"/"+id.Name, g.r.index.groupNames(id.Account))
+			g.r.index.unknownGroup(&g.r.diags, groupPath(n, id), id, n.VM.Meta.Account)
 		case !g.r.site.mayUse(d, n.VM.Meta.Account):
 			g.r.diags.Errorf(groupPath(n, id), "not-shared", "security group %s of account %s is not shared with account %s", id.Name, id.Account, n.VM.Meta.Account).
 				Offending(id.Account+"/"+id.Name).See(nameOf(d), "the group").Hintf("add the account to its sharedWith")
@@ -241,18 +241,25 @@ func (s *Site) mayUse(d *schema.Document, account string) bool {
 	return account == d.Meta.Account || a != nil && SharedWith(&schema.Network{SharedWith: spec.SharedWith}, a)
 }
 
-// groupNames lists the groups of an account, as another writes them.
-func (x *Index) groupNames(account string) []string {
-	var out []string
+// unknownGroup reports a group that no document has, as account writes it.
+func (x *Index) unknownGroup(ds *schema.Diags, at schema.Pos, id schema.ID, account string) {
+	before := ""
+	if id.Account != account {
+		before = id.Account + "/"
+	}
+	var known []string
 	if x.groups != nil {
-		for id := range x.groups.docs {
-			if id.Account == account {
-				out = append(out, account+"/"+id.Name)
+		for other := range x.groups.docs {
+			if other.Account == id.Account {
+				known = append(known, before+other.Name)
 			}
 		}
 	}
-	slices.Sort(out)
-	return out
+	slices.Sort(known)
+	d := unknown(ds, at, "security group", before+id.Name, known)
+	if len(known) == 0 {
+		d.Hintf("account %s has no security group", id.Account)
+	}
 }
 
 // CheckGroup reports what is wrong with a security group, whoever uses it.
@@ -273,7 +280,7 @@ func CheckGroup(site *Site, x *Index, d *schema.Document) schema.Diags {
 			id, at := groupID(d, ref), d.At(path2(list, rule, "groups", j))
 			switch named := x.Group(id); {
 			case named == nil && !x.unread[id]:
-				unknown(&ds, at, "security group", id.Account+"/"+id.Name, x.groupNames(id.Account))
+				x.unknownGroup(&ds, at, id, d.Meta.Account)
 			case named != nil && !site.mayUse(named, d.Meta.Account):
 				ds.Errorf(at, "not-shared", "security group %s of account %s is not shared with account %s", id.Name, id.Account, d.Meta.Account).
 					Offending(ref.String()).See(nameOf(named), "the group").Hintf("add the account to its sharedWith")

@@ -257,6 +257,24 @@ func (r *resolver) routerIP6(x *Router) {
 	}
 }
 
+// prefixes6 warns of zones whose prefixes overlap: networks of both may get one /64,
+// and the world knows one way to it. Unique local ones the world does not know.
+func (b *builder) prefixes6() {
+	for i, name := range b.zoneNames {
+		z := b.parts[name]
+		p := z.Spec.IP6Prefix
+		if !p.IsValid() || uniqueLocal.Contains(p.Addr()) {
+			continue
+		}
+		for _, other := range b.zoneNames[:i] {
+			if o := b.parts[other]; o.Spec.IP6Prefix.IsValid() && o.Spec.IP6Prefix.Overlaps(p) {
+				b.diags.Warnf(z.Doc.At("spec.ip6Prefix"), "overlapping-cidr", "ip6Prefix %s of zone %s overlaps %s of zone %s: networks of both may get the same /64", p, name, o.Spec.IP6Prefix, other).
+					Offending(p.String()).See(o.Doc.At("spec.ip6Prefix"), "the other zone").Hintf("give each zone a prefix of its own")
+			}
+		}
+	}
+}
+
 // compareRanges6 is compareRanges for the IPv6 part.
 func (b *builder) compareRanges6(r, o *PublicRange) {
 	x, y := r.Spec.IP6, o.Spec.IP6

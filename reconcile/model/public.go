@@ -327,17 +327,22 @@ func samePublicNet(a, b *PublicRange) bool {
 // oneStaticNAT holds that each address of a NIC has one static NAT address: what it
 // sends leaves with one.
 func (r *resolver) oneStaticNAT() {
-	seen := map[netip.Addr]*PublicIP{}
+	type target struct {
+		nic *NIC
+		ip  netip.Addr
+	}
+	seen := map[target]*PublicIP{}
 	for _, p := range r.n.IPs {
 		if p.StaticNAT == nil {
 			continue
 		}
-		if o := seen[p.StaticTo]; o != nil && p.StaticTo.IsValid() {
+		to := target{p.StaticNAT, p.StaticTo}
+		if o := seen[to]; o != nil {
 			r.diags.Errorf(p.Doc.At("spec.staticNat"), "two-static-nats", "NIC %s has two static NAT addresses: %s and %s", p.StaticNAT.ID, o.ID, p.ID).
 				See(o.Doc.At("spec.staticNat"), "the other one")
 			continue
 		}
-		seen[p.StaticTo] = p
+		seen[to] = p
 	}
 }
 

@@ -34,6 +34,7 @@ func BuildSite(tree *schema.Tree, facts map[string]Facts, prev *Site) (*Site, sc
 	}}
 	b.collect()
 	b.zones()
+	b.prefixes6()
 	b.pods()
 	b.physical()
 	b.vswitches()

@@ -233,12 +233,17 @@ func (p BridgePort) NIC() string { return p.IfaceID }
 // Adopts implements Adopter.
 func (p BridgePort) Adopts() bool { return p.Uplink }
 
-// Claims implements Claimant: two NICs of one MAC could not be told apart.
+// Claims implements Claimant: two NICs whose MACs differ in the first octet at most
+// could not be told apart.
 func (p BridgePort) Claims() []string {
 	if p.Name != "" || p.MAC == "" {
 		return nil
 	}
-	return []string{"the guest interface of MAC " + p.MAC}
+	mac := p.MAC
+	if i := strings.IndexByte(mac, ':'); i > 0 {
+		mac = "fe" + strings.ToLower(mac[i:])
+	}
+	return []string{"the guest interface with MAC " + mac}
 }
 
 // Fingerprint implements State. Guards order steps, and Addressed is a permission:

@@ -82,3 +82,22 @@ func TestGuestPorts(t *testing.T) {
 		t.Error("IDs")
 	}
 }
+
+// TestGuestInterfacesAreToldApart: the host's end of a NIC has its MAC but for the
+// first octet, so that nothing else may tell two NICs apart.
+func TestGuestInterfacesAreToldApart(t *testing.T) {
+	nic := func(id, mac string) resource.BridgePort {
+		return resource.BridgePort{Bridge: "br", IfaceID: id, MAC: mac}
+	}
+	one := resource.Claims(nic("acme/web-1/eth0", "02:00:00:00:00:01"))
+	if len(one) != 1 || !slices.Equal(one, resource.Claims(nic("evil/x/eth0", "52:00:00:00:00:01"))) {
+		t.Errorf("%q is not what a NIC with another first octet claims", one)
+	}
+	if slices.Equal(one, resource.Claims(nic("acme/web-2/eth0", "02:00:00:00:00:02"))) {
+		t.Error("two NICs claim the same")
+	}
+	named := nic("acme/web-1/eth0", "02:00:00:00:00:01")
+	if named.Name = "tap-web-1"; len(resource.Claims(named)) != 0 {
+		t.Error("an interface known by name claims a MAC")
+	}
+}

@@ -4,14 +4,17 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"weft.dev/reconcile/host"
 	"weft.dev/reconcile/resource"
 )
 
@@ -77,11 +80,16 @@ func (d *Driver) tellAll(list []news) {
 	for _, t := range list {
 		perSpace[t.ns] = append(perSpace[t.ns], t)
 	}
-	for ns, list := range perSpace {
+	// To close a packet socket the kernel waits until nobody can be using it, 10 ms
+	// and more: side by side that is waited for once.
+	host.Each(tellers, slices.Collect(maps.Keys(perSpace)), func(_ int, ns string) {
 		// A namespace or link that went has nothing to tell.
-		_ = d.host.In(ns, func() error { return tell(list) })
-	}
+		_ = d.host.In(ns, func() error { return tell(perSpace[ns]) })
+	})
 }
+
+// tellers is how many namespaces are spoken in at a time.
+const tellers = 64
 
 // tell sends the announcements of links in the namespace of the calling thread. An
 // address that is gone by now is not announced.

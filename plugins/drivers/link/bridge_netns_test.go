@@ -176,6 +176,20 @@ func TestSuiteOfVXLAN(t *testing.T) {
 	}))
 }
 
+// TestVLANIsSilent: the host does not answer on a VLAN that is not plugged in yet.
+func TestVLANIsSilent(t *testing.T) {
+	w := newWorld(t)
+	veth(t, w.wire, "")
+	vlan := resource.Link{Name: w.br, Up: true, VLAN: &resource.VLAN{Dev: w.wire, ID: 100}}
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", w.br).Run() })
+	do(t, link.New(w.h), steps(false, resource.Link{Name: w.wire, Up: true}, vlan))
+	for path, want := range map[string]string{"ipv4/conf/" + w.br + "/arp_ignore": "8", "ipv6/conf/" + w.br + "/disable_ipv6": "1"} {
+		if got := strings.TrimSpace(sh(t, "", "cat /proc/sys/net/"+path)); got != want {
+			t.Errorf("%s is %s, want %s", path, got, want)
+		}
+	}
+}
+
 func TestSuiteOfVLANs(t *testing.T) {
 	w := newWorld(t)
 	veth(t, w.wire, "")

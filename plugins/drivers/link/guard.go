@@ -188,7 +188,7 @@ func (x *site) putGuard(ctx context.Context, p resource.BridgePort, name string)
 	if p.Guard == nil {
 		return x.dropGuard(ctx, id)
 	}
-	if strings.ContainsAny(name, "\"\\{}*\n") {
+	if !nameable(name) {
 		return fmt.Errorf("port %s: the link %q can not be named in a rule", id, name)
 	}
 	text, err := render(x.d.guardTable(), id, p.Guard)
@@ -204,6 +204,14 @@ func (x *site) putGuard(ctx context.Context, p resource.BridgePort, name string)
 	}
 	x.guarded = append(x.guarded, id)
 	return nil
+}
+
+// nameable reports whether the link called name can be told to nft, and read again:
+// it knows no escapes, and a list of names has commas.
+func nameable(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"\\{},*", r)
+	})
 }
 
 func (x *site) loadGuards(ctx context.Context) (err error) {

@@ -44,6 +44,17 @@ func TestGuardRefused(t *testing.T) {
 	}
 }
 
+func TestNameable(t *testing.T) {
+	for name, want := range map[string]bool{
+		"": true, "vnet7": true, "eth0.100": true, "tap-web_1": true, "a;b": true, // nft quotes it
+		"a,b": false, `a"b`: false, `a\b`: false, "a}": false, "{a": false, "vnet*": false, "a\nb": false, "a\x01": false, "\xff": false, "tapä": false,
+	} {
+		if nameable(name) != want {
+			t.Errorf("%q: %v", name, !want)
+		}
+	}
+}
+
 // Every chain that lets something pass refuses the rest.
 func TestGuardRefusesTheRest(t *testing.T) {
 	rule := resource.GuestRule{Proto: 6, Ports: []resource.PortSpan{{From: 22, To: 22}}, ICMPType: -1, ICMPCode: -1, Peers: []netip.Prefix{prefix("0.0.0.0/0")}}

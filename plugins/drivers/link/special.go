@@ -178,10 +178,16 @@ func flagAttr(on bool) []byte {
 	return []byte{0}
 }
 
-// dress gives a link that is there what only its sort has. Bridges for guests and
-// VXLANs are silenced before they come up.
+// dress gives a link that is there what only its sort has. Bridges for guests,
+// VLANs and VXLANs are silenced before they come up: the host would answer on them
+// until they are plugged in.
 func (x *site) dress(cur iface, l resource.Link, lower iface) error {
 	if l.VLAN != nil {
+		if !cur.silent {
+			if err := silenceLink(l.Name, true); err != nil {
+				return err
+			}
+		}
 		if cur.kind == "vlan" {
 			return nil
 		}
