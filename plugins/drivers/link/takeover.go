@@ -78,7 +78,11 @@ func (x *site) take(l resource.Link, owner string) error {
 	if err := losses(t, own, ways); err != nil {
 		return fmt.Errorf("takeover of %s: %w", l.Name, err)
 	}
-	if _, known := x.d.takenLinks()[l.Name]; !known {
+	before, err := x.d.takenLinks()
+	if err != nil {
+		return err
+	}
+	if _, known := before[l.Name]; !known {
 		was := noted(t.Bridge, owner, own, ways)
 		if err := x.d.keepTaken(l.Name, &was); err != nil {
 			return err
@@ -146,9 +150,10 @@ func noted(bridge, owner string, own []ifaddr, ways []hop) taken {
 
 // giveBack puts on a link what it had before it was taken over. It may be repeated.
 func (x *site) giveBack(name string) error {
-	t, ok := x.d.takenLinks()[name]
-	if !ok {
-		return nil
+	all, err := x.d.takenLinks()
+	t, ok := all[name]
+	if err != nil || !ok {
+		return err
 	}
 	l, there, err := linkNamed(x.space, name)
 	if err != nil || !there {
@@ -175,18 +180,29 @@ func (x *site) giveBack(name string) error {
 // bridge does that has it.
 func (d *Driver) takenPath() string { return filepath.Join(d.host.StateDir, "taken.json") }
 
-func (d *Driver) takenLinks() map[string]taken {
+// takenLinks is what links had that were taken over. A note that cannot be read is
+// an error: to write another over it would lose what is to be given back.
+func (d *Driver) takenLinks() (map[string]taken, error) {
 	out := map[string]taken{}
 	b, err := os.ReadFile(d.takenPath())
-	if err != nil || json.Unmarshal(b, &out) != nil {
-		return map[string]taken{}
+	if errors.Is(err, os.ErrNotExist) {
+		return out, nil
 	}
-	return out
+	if err == nil {
+		err = json.Unmarshal(b, &out)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s, which says what links had before they were taken over, cannot be read; mend or remove it: %w", d.takenPath(), err)
+	}
+	return out, nil
 }
 
 // keepTaken notes what a link had, or with nil that it has it back.
 func (d *Driver) keepTaken(name string, t *taken) error {
-	all := d.takenLinks()
+	all, err := d.takenLinks()
+	if err != nil {
+		return err
+	}
 	_, known := all[name]
 	switch {
 	case t != nil:
@@ -232,7 +248,10 @@ func (k *look) takeovers(out *resource.Observed, byName map[string]*iface) error
 	if !k.wants(resource.KindLink) {
 		return nil
 	}
-	list := k.d.takenLinks()
+	list, err := k.d.takenLinks()
+	if err != nil {
+		return err
+	}
 	for id, e := range k.desired {
 		l, ok := e.State.(resource.Link)
 		if !ok || l.Takeover == nil || byName[l.Name] == nil {
