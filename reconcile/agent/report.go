@@ -185,8 +185,10 @@ func (a *Agent) readiness(stalled status.Condition) status.Condition {
 	return c
 }
 
+// failing counts who is not well, and names the first cause: of what failed, or
+// where all that failed waits to be tried again, of that.
 func failing(r *engine.Result) string {
-	n, first := 0, ""
+	n, first, waits := 0, "", ""
 	for _, o := range r.Owners {
 		if len(o.Failures) == 0 && o.Waits == "" {
 			continue
@@ -195,11 +197,19 @@ func failing(r *engine.Result) string {
 		if first == "" && len(o.Failures) > 0 {
 			first = fmt.Sprintf(": %s: %s", o.Failures[0].ID, o.Failures[0].Error)
 		}
+		if waits == "" && o.Waits != "" {
+			waits = ": " + waiting(o)
+		}
 	}
 	if n == 0 {
 		return counted(len(r.Left.Actions), "change", "to make")
 	}
-	return counted(n, "network", "not as it should be") + first
+	return counted(n, "network", "not as it should be") + cmp.Or(first, waits)
+}
+
+// waiting is why nothing of an owner was tried.
+func waiting(o engine.Outcome) string {
+	return strings.TrimPrefix(o.Waits, plan.ErrSkipped.Error()+": ")
 }
 
 func (a *Agent) progress() status.Condition {
@@ -305,7 +315,7 @@ func (a *Agent) fates(found map[resource.Owner]status.Owner) {
 		case len(o.Failures) > 0:
 			set(o.Owner, status.OwnerFailing, fmt.Sprintf("%s: %s", o.Failures[0].ID, o.Failures[0].Error), o.Retry)
 		case o.Waits != "":
-			set(o.Owner, status.OwnerWaiting, strings.TrimPrefix(o.Waits, plan.ErrSkipped.Error()+": "), o.Retry)
+			set(o.Owner, status.OwnerWaiting, waiting(o), o.Retry)
 		}
 	}
 }
