@@ -30,7 +30,7 @@ func (w *worker) use(u *unit) {
 			if value == "" {
 				value = w.lock.Number(d.Owner, d.Field)
 			}
-			if r := w.site.RangeOf(d.Pool, value); r != nil {
+			if r := model.RangeOf(d.Pool, value); r != nil {
 				u.uses = append(u.uses, r.Doc.ID())
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"weft.dev/schema"
 )
@@ -89,13 +88,17 @@ func (b *builder) dedicate(a *Account, p *PhysicalNetwork) {
 	}
 }
 
-// vnetSpace is what the numbers of p's isolation are unique in.
+// vnetSpace is what the numbers of p's isolation are unique in. Hosts share their
+// tunnel ports by encapsulation, whatever the wire.
 func vnetSpace(p *PhysicalNetwork) string {
 	if p.Spec.Isolation == "VLAN" {
-		return "vlan on " + p.Zone + "/" + p.Guest
+		return vlanSpace(p.Zone, p.Guest)
 	}
 	return p.Spec.Isolation + " in " + p.Zone
 }
+
+// vlanSpace is what the VLANs of a label are unique in.
+func vlanSpace(zone, label string) string { return "vlan on " + zone + "/" + label }
 
 // exclude takes what is dedicated to anybody out of a common pool.
 func (z *Zone) exclude(p *vnetPool) {
@@ -267,35 +270,30 @@ func (z *Zone) publicPool(ranges []*PublicRange) *addrPool {
 // Dedicated reports whether a public address that comes from pool is of a range
 // that is dedicated to account.
 func (s *Site) Dedicated(account string, pool Pool, address string) bool {
-	ip := addrOf(address)
-	zone, ok := strings.CutPrefix(pool.Space(), publicSpace)
-	z := s.Zones[zone]
-	if !ok || z == nil {
+	p, ok := pool.(*addrPool)
+	if !ok || p.zone == nil {
 		return false
 	}
-	if r := rangeOf(z.Ranges, ip); r != nil {
+	ip := addrOf(address)
+	if r := rangeOf(p.zone.Ranges, ip); r != nil {
 		return r.Spec.Account == account
 	}
 	// Not allocated yet: the dedicated ones come first.
-	own := z.rangesFor(s.Accounts[account])
+	own := p.zone.rangesFor(s.Accounts[account])
 	return len(own) > 0 && own[0].Spec.Account == account && !ip.IsValid()
 }
 
-// publicSpace is how the space of public addresses begins, before the zone.
-const publicSpace = "public address in "
-
 // RangeOf is the public range that an address from pool is of: of one that is not
 // allocated yet that which pool begins with. nil where that is not known.
-func (s *Site) RangeOf(pool Pool, address string) *PublicRange {
-	zone, ok := strings.CutPrefix(pool.Space(), publicSpace)
-	z := s.Zones[zone]
-	if !ok || z == nil {
+func RangeOf(pool Pool, address string) *PublicRange {
+	p, ok := pool.(*addrPool)
+	if !ok || p.zone == nil {
 		return nil
 	}
-	if address == "" && pool.Size() > 0 {
-		address = pool.At(0)
+	if address == "" && p.Size() > 0 {
+		address = p.At(0)
 	}
-	return rangeOf(z.Ranges, addrOf(address))
+	return rangeOf(p.zone.Ranges, addrOf(address))
 }
 
 // Size counts the addresses that may be given.

@@ -74,7 +74,7 @@ func (z *Zone) buildWires() {
 	for _, p := range z.Physical {
 		for _, label := range []string{p.Guest, p.Public, p.Storage} {
 			if label != "" && z.wires[label] == nil {
-				z.wires[label] = &wire{space: "vlan on " + z.Name + "/" + label, public: map[uint32]*PublicRange{}, storage: map[uint32]storageVLAN{}}
+				z.wires[label] = &wire{space: vlanSpace(z.Name, label), public: map[uint32]*PublicRange{}, storage: map[uint32]storageVLAN{}}
 			}
 		}
 	}
@@ -122,12 +122,11 @@ func (z *Zone) poolOf(p *PhysicalNetwork) *vnetPool {
 		w := z.wires[p.Guest]
 		return &vnetPool{space: w.space, describe: "VLAN id in " + p.Name, spans: w.less(all)}
 	}
-	// Hosts share their tunnel ports by encapsulation, whatever the wire.
 	word := map[string]string{"VXLAN": "VNI", "GENEVE": "VNI"}[p.Spec.Isolation]
 	if word == "" {
 		word = p.Spec.Isolation + " key"
 	}
-	return &vnetPool{space: p.Spec.Isolation + " in " + z.Name, describe: word + " in " + p.Name, spans: all}
+	return &vnetPool{space: vnetSpace(p), describe: word + " in " + p.Name, spans: all}
 }
 
 // vnetPool has VLAN ids, VNIs or keys.
@@ -154,6 +153,7 @@ type addrPool struct {
 	base            netip.Addr
 	spans           spans
 	tier            uint64 // candidates that are tried first; 0: all are alike
+	zone            *Zone  // of public addresses; nil: guests'
 }
 
 // offset is the distance of ip from base, in the lower 64 bits.
@@ -222,7 +222,7 @@ func guestPool(id schema.ID, cidr netip.Prefix, gateway netip.Addr, ranges []sch
 // publicPool has the addresses of ranges of one zone, of which the first are
 // dedicated ones. Public addresses are unique in a zone, whatever the VLAN.
 func publicPool(z *Zone, ranges []*PublicRange, dedicated int) *addrPool {
-	p := &addrPool{space: publicSpace + z.Name}
+	p := &addrPool{space: "public address in " + z.Name, zone: z}
 	for i, r := range ranges {
 		if i == dedicated {
 			p.tier = p.spans.size()
