@@ -149,22 +149,13 @@ func (c *cloud) bridgeDrift() {
 	}
 }
 
-// bridgeRate: a limit holds in both directions, of TCP and UDP. A busy machine gives
-// less than that.
+// bridgeRate: a limit holds in both directions, of TCP and UDP.
 func (c *cloud) bridgeRate() {
 	ip := c.guests()["acme/app-1"].ip.String()
 	for _, udp := range []bool{false, true} {
 		for _, reverse := range []bool{false, true} {
-			c.until(slow, "a stream runs at its limit", func() string {
-				got := c.flood("acme/app-2", "acme/app-1", ip, udp, reverse)
-				c.Logf("udp %t, reverse %t: %.1f of 50 Mbit/s", udp, reverse, got)
-				if got > 1.15*50 {
-					c.Errorf("udp %t, reverse %t: %.1f of 50 Mbit/s", udp, reverse, got)
-				}
-				if got < 0.4*50 {
-					return "the limit takes too much, or the machine is busy"
-				}
-				return ""
+			c.limited(fmt.Sprintf("udp %t, reverse %t", udp, reverse), 50, func() float64 {
+				return c.flood("acme/app-2", "acme/app-1", ip, udp, reverse)
 			})
 		}
 	}

@@ -4,7 +4,6 @@ package main
 
 import (
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -58,11 +57,7 @@ func (c *cloud) commits() {
 		}
 	}
 	if m := regexp.MustCompile(`On every host (\d+\.\d+) s`).FindStringSubmatch(out); m != nil {
-		took, _ := strconv.ParseFloat(m[1], 64)
 		c.Logf("an edit was on every host after %s s", m[1])
-		if took > 5 {
-			c.Errorf("that is long")
-		}
 	}
 	together(
 		func() { c.connects(true, "internet", "", vip, 81) },

@@ -325,9 +325,9 @@ func (c *cloud) unwell(host, head string) string {
 	return ""
 }
 
-// soon is how long after weft has done its work packets may need; slow is for
-// what has to time out first.
-const soon, slow = 3 * time.Second, 15 * time.Second
+// soon is how long after weft has done its work packets may need, on a machine that is
+// busy with other things; slow is for what has to time out first.
+const soon, slow = 15 * time.Second, 45 * time.Second
 
 // reaches waits until one node's ping is answered.
 func (c *cloud) reaches(from, to string, limit time.Duration) {

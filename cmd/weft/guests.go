@@ -4,7 +4,6 @@ import (
 	"iter"
 
 	"weft.dev/reconcile/agent"
-	"weft.dev/reconcile/resource"
 )
 
 // guestsOf yields the NICs of a tree.
@@ -12,9 +11,10 @@ func guestsOf(t *compiled) iter.Seq[agent.Guest] {
 	networks := t.Networks()
 	return func(yield func(agent.Guest) bool) {
 		for _, n := range networks {
+			owner := ownerOf(n)
 			for _, nic := range n.NICs {
 				g := agent.Guest{
-					ID: nic.ID, Network: resource.Owner(n.ID.String()), MAC: nic.MAC.String(), Running: nic.Running,
+					ID: nic.ID, Network: owner, MAC: nic.MAC.String(), Running: nic.Running,
 					Down: !nic.Up(), Host: nic.Host, Hosts: nic.Hosts,
 				}
 				if len(nic.Outside) > 0 {

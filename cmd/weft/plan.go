@@ -185,8 +185,9 @@ func (a *app) planBase(ctx context.Context, dir string, f planFlags) (*plan.Repo
 		return nil, err
 	}
 	changes, refused := offeringChanges(base, head)
-	if head.diags = refused; len(refused) > 0 {
-		return nil, a.refuse(head)
+	head.diags = refused
+	if err := a.refuse(head); err != nil {
+		return nil, err
 	}
 	r, err := between(base, head, rev.Commit, "", f.target)
 	if err == nil {

@@ -90,7 +90,7 @@ func (a *app) doPolicyTest(dir string) error {
 	}
 	for _, d := range tree.Documents {
 		if p, ok := d.Spec.(*schema.Policy); ok && only == "" && p.Expression != "" && !tested[d.Meta.Name] {
-			fmt.Fprintf(a.out, "none  %s: policy %s has no test\n", d.Pos, d.Meta.Name)
+			fmt.Fprintf(a.out, "none  %s: policy %s has no test\n", oneLine(d.Pos.String()), d.Meta.Name)
 		}
 	}
 	fmt.Fprintf(a.out, "%d passed, %d failed.\n", len(names)-failed, failed)
@@ -138,10 +138,14 @@ func (a *app) policyList() *cobra.Command {
 			tree, _ := schema.Parse(files, nil)
 			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "POLICY\tACTION\tABOUT\tFROM\tEXCEPTIONS")
-			for _, p := range policy.Of(tree, policy.Options{Builtin: policies.All(), Today: today(), All: true}).Policies() {
+			rules := policy.Of(tree, policy.Options{Builtin: policies.All(), Today: today(), All: true})
+			for _, d := range rules.Diags { // a policy with a mistake is not in the list
+				fmt.Fprintln(a.err, oneLine(d.String()))
+			}
+			for _, p := range rules.Policies() {
 				from := "built in"
 				if !p.Builtin {
-					from = p.Pos.String()
+					from = oneLine(p.Pos.String())
 				}
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\n", p.Name, p.Action, strings.Join(p.Kinds, ","), from, p.Exceptions)
 			}

@@ -54,7 +54,7 @@ func notesOf(t *compiled, host string) []string {
 	var out []string
 	for _, n := range t.Networks() {
 		if way := upstream(n); way != "" && n.Router.Host.Name == host {
-			out = append(out, fmt.Sprintf("The world reaches network/%s/%s by a route to %s, which is the operator's to add.", n.ID.Account, n.ID.Name, way))
+			out = append(out, fmt.Sprintf("The world reaches %s by a route to %s, which is the operator's to add.", ownerOf(n), way))
 		}
 	}
 	return out

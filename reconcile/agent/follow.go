@@ -125,6 +125,7 @@ func (f *follower) consider(ctx context.Context, rev source.Revision, n news) ne
 		return n
 	}
 	if n.invalid = f.recovering(func() error { return f.compile(ctx, rev, &n) }); n.invalid != nil {
+		f.done = "" // to be tried again, though an earlier compilation of it went well
 		return n
 	}
 	f.done = rev.Commit

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -57,4 +58,20 @@ func TestNICsSince(t *testing.T) {
 	if second[0].Since != time.Unix(5, 0) || third[0].Since != time.Unix(12, 0) {
 		t.Errorf("%v %v", second, third)
 	}
+}
+
+// A revision that is compiled anew for what is seen on the host, and cannot be, is
+// tried again.
+func TestCompiledAnewAgain(t *testing.T) {
+	w := newWorld(t)
+	w.push(1, "a")
+	w.start()
+	w.applied(1)
+	w.define(1, func() (*Compiled, error) { return nil, errors.New("the clone is damaged") })
+	w.agent.recompile.Store(true)
+	w.agent.refetch <- struct{}{}
+	w.until("it is told", reason(status.Stalled, "Invalid"))
+	w.define(1, func() (*Compiled, error) { return &Compiled{Intent: intent("a", "b")}, nil })
+	w.agent.refetch <- struct{}{}
+	w.until("it is compiled", func(s *status.Status) bool { return w.kernel.names() == "a b" && !s.Condition(status.Stalled).True })
 }

@@ -24,6 +24,9 @@ func (a *Agent) signed(rev source.Revision) error {
 // alsoSigned checks what is to be followed, perhaps in place of what was
 // observed.
 func (f *follower) alsoSigned(rev source.Revision, n *news) bool {
+	if rev.Commit == n.tried.Commit {
+		return n.unsigned == nil // it was checked as what was observed
+	}
 	err := f.signed(rev)
 	if n.unsigned == nil {
 		n.unsigned = err

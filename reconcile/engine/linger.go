@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"weft.dev/reconcile/host"
@@ -37,11 +38,14 @@ func (e *Engine) linger(in *resource.Intent) (out *resource.Intent, since idle, 
 		return in, since, wake
 	}
 	known, now := e.readIdle(), e.settings.Now()
+	last, seen := e.Verified().Intent, sync.OnceValue(e.seenOwners)
+	// Something may be on the host if the last good intent has it, it was seen, or nobody knows.
+	present := func(o resource.Owner) bool { return last == nil || last.Fragment(o) != nil || seen()[o] }
 	next := *in
 	next.Terms, next.Holds = slices.Clone(in.Terms), slices.Clone(in.Holds)
 	for i := range next.Terms {
 		t := &next.Terms[i]
-		if t.Linger <= 0 || in.Fragment(t.Owner) != nil || !e.present(t.Owner) {
+		if t.Linger <= 0 || in.Fragment(t.Owner) != nil || !present(t.Owner) {
 			continue
 		}
 		from, ok := known[t.Owner]
@@ -66,25 +70,20 @@ func (e *Engine) linger(in *resource.Intent) (out *resource.Intent, since idle, 
 	return resource.Reheld(&next), since, wake
 }
 
-// present reports whether something of owner may be on the host: what was verified
-// last says so, or was seen, or nobody knows.
-func (e *Engine) present(owner resource.Owner) bool {
+// seenOwners are those of which something was there when the host was observed last.
+func (e *Engine) seenOwners() map[resource.Owner]bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.verified.Intent == nil || e.verified.Intent.Fragment(owner) != nil {
-		return true
-	}
+	out := map[resource.Owner]bool{}
 	for _, o := range e.seen {
 		if o == nil {
 			continue
 		}
 		for _, x := range o.Set {
-			if x.Owner == owner {
-				return true
-			}
+			out[x.Owner] = true
 		}
 	}
-	return false
+	return out
 }
 
 // remember writes down since when owners are idle, if that changed.

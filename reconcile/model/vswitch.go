@@ -2,8 +2,6 @@ package model
 
 import (
 	"strconv"
-
-	"weft.dev/schema"
 )
 
 // vswitches holds that a label is one bridge, of one switch, and that two switches
@@ -15,10 +13,10 @@ func (b *builder) vswitches() {
 		ends := map[int]*PhysicalNetwork{}
 		for _, p := range z.Physical {
 			b.vswitchOf(z, p, labels)
-			port, ok := vxlanPort(p.Spec)
-			if !ok {
+			if p.Spec.Isolation != "VXLAN" {
 				continue
 			}
+			port := p.VXLANPort()
 			if o := ends[port]; o != nil && o.Spec.VSwitch != p.Spec.VSwitch {
 				b.diags.Errorf(p.Doc.At("spec.isolation"), "shared-tunnel-port", "physical networks %s and %s have different switches and the same UDP port %d for VXLAN", o.Name, p.Name, port).
 					Offending(strconv.Itoa(port)).See(o.Doc.At("spec.isolation"), "the other one").Hintf("add vxlan: {port: %d} to one of them", port+1)
@@ -42,13 +40,10 @@ func (b *builder) vswitchOf(z *Zone, p *PhysicalNetwork, labels map[string]*Phys
 	}
 }
 
-// vxlanPort is where the VXLANs of a physical network end, false if it has none.
-func vxlanPort(s *schema.PhysicalNetwork) (int, bool) {
-	switch {
-	case s.Isolation != "VXLAN":
-		return 0, false
-	case s.VXLAN != nil && s.VXLAN.Port != 0:
-		return int(s.VXLAN.Port), true
+// VXLANPort is the UDP port that VXLANs of p end on.
+func (p *PhysicalNetwork) VXLANPort() int {
+	if v := p.Spec.VXLAN; v != nil && v.Port != 0 {
+		return int(v.Port)
 	}
-	return 4789, true
+	return 4789
 }

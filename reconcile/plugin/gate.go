@@ -15,13 +15,18 @@ type Gate struct {
 // String is what the groups say.
 func (g Gate) String() string { return fmt.Sprintf("%s %+v", g.NIC, *g.Groups) }
 
-// Gates lists those of the running NICs.
-func Gates(nics []*model.NIC) []Gate {
-	var out []Gate
-	for _, n := range nics {
-		if n.Running && n.Groups != nil {
-			out = append(out, Gate{n.ID, n.Groups})
+// Reach says that s, a broadcast domain of n, is seg: for reachability. A NIC that
+// does not run, or whose link is down, reaches nobody.
+func (d *Draft) Reach(n *model.Network, s *model.Segment, seg Segment) {
+	out := Domain{Network: n.ID, Segment: seg, MTU: n.MTU}
+	for _, nic := range s.NICs {
+		if !nic.Running || !nic.Up() {
+			continue
+		}
+		out.NICs = append(out.NICs, nic.ID)
+		if nic.Groups != nil {
+			out.Gates = append(out.Gates, Gate{nic.ID, nic.Groups})
 		}
 	}
-	return out
+	d.Domains = append(d.Domains, out)
 }

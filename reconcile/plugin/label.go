@@ -47,6 +47,31 @@ func Uplink(b *schema.HostBridge, name string) resource.Link {
 	return l
 }
 
+// BridgeMAC is that of a label's bridge which weft makes, locally administered and the
+// same for ever, whatever is plugged in: other hosts' tunnels and neighbours keep it
+// for minutes.
+func BridgeMAC(h *model.Host, label string) string {
+	v := resource.Digest("bridge-mac", h.Zone, h.Name, label)
+	return schema.MAC{2, byte(v >> 32), byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}.String()
+}
+
+// Endpoint is where tunnels end on h: the bridge that has the address, and the
+// net.addr where weft makes it; "" where no bridge of h has it.
+func Endpoint(h *model.Host) (string, *resource.ID) {
+	for i := range h.Spec.Bridges {
+		b := &h.Spec.Bridges[i]
+		if !b.Address.IsValid() || b.Address.Addr() != h.TunnelIP {
+			continue
+		}
+		if b.Manage == "Use" {
+			return b.Name, nil
+		}
+		id := resource.AddrID("", b.Name, b.Address)
+		return b.Name, &id
+	}
+	return "", nil
+}
+
 // everywhere is the destination of a default route of the family of via.
 func everywhere(via netip.Addr) netip.Prefix {
 	if via.Is4() {

@@ -79,7 +79,7 @@ func (d *Driver) peek(t *tools, s *host.Space) (st state) {
 		st.print, st.has, st.ok = legacyPrint(d.host, s.Name)
 		return st
 	}
-	gen, ok := generation(s)
+	gen, ok := s.NftGeneration()
 	return state{print: uint64(gen), ok: ok}
 }
 

@@ -2,16 +2,12 @@ package link
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
 	"os/exec"
 	"slices"
 	"strings"
-
-	"github.com/vishvananda/netlink/nl"
-	"golang.org/x/sys/unix"
 
 	"weft.dev/reconcile/host"
 	"weft.dev/reconcile/resource"
@@ -224,28 +220,11 @@ func (x *site) loadGuards(ctx context.Context) (err error) {
 // writeGuards changes the table in one transaction.
 func (x *site) writeGuards(ctx context.Context, text string) error {
 	if x.writes == 0 {
-		x.generation, _ = generation(x.root)
+		x.generation, _ = x.root.NftGeneration()
 	}
 	x.writes++
 	_, err := x.d.nft(ctx, text, "-f", "-")
 	return err
-}
-
-// generation counts the transactions of nftables in a namespace; false if it is not
-// known.
-func generation(s *host.Space) (uint32, bool) {
-	req := s.Request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETGEN, 0)
-	req.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_UNSPEC})
-	out, err := req.Execute(unix.NETLINK_NETFILTER, unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWGEN)
-	if err != nil || len(out) == 0 || len(out[0]) < nl.SizeofNfgenmsg {
-		return 0, false
-	}
-	for typ, v := range host.Attrs(out[0][nl.SizeofNfgenmsg:]) {
-		if typ == unix.NFTA_GEN_ID && len(v) == 4 {
-			return binary.BigEndian.Uint32(v), true
-		}
-	}
-	return 0, false
 }
 
 // base is what all ports have in common.
@@ -344,7 +323,7 @@ func (x *site) printGuards(ctx context.Context) error {
 		return err
 	}
 	// Where somebody else wrote meanwhile, it may be his text: ours is written again.
-	now, ok := generation(x.root)
+	now, ok := x.root.NftGeneration()
 	alone := ok && now == x.generation+uint32(x.writes)
 	for _, id := range x.guarded {
 		if delete(x.note.Guards, id); alone {

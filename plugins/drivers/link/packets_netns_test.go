@@ -176,6 +176,20 @@ func iperf(t *testing.T, from, to, addr string) float64 {
 	return got.End.Received.Rate / 1e6
 }
 
+// someRun reports whether one of a few measurements is within 15 % of mbit: a busy
+// machine makes any one of them wrong, a limit that does not hold makes all of them.
+func someRun(t *testing.T, what string, mbit int, measure func() float64) bool {
+	t.Helper()
+	for range 8 {
+		got := measure()
+		t.Logf("%s: %.1f (%.0f %%)", what, got, got/float64(mbit)*100)
+		if got >= 0.85*float64(mbit) && got <= 1.15*float64(mbit) {
+			return true
+		}
+	}
+	return false
+}
+
 // TestLimitHolds measures what TCP gets through a limit inside a router, and through
 // one on a guest's interface.
 func TestLimitHolds(t *testing.T) {
@@ -207,10 +221,9 @@ func TestLimitHolds(t *testing.T) {
 			if q.Ingress {
 				from, to, addr = vm, ns, "198.18.9.2"
 			}
-			got := iperf(t, from, to, addr)
-			t.Logf("%s limited to %d: %.1f Mbit/s (%.0f %%)", name, mbit, got, got/float64(mbit)*100)
-			if got < 0.85*float64(mbit) || got > 1.15*float64(mbit) {
-				t.Errorf("%s limited to %d Mbit/s is %.1f", name, mbit, got)
+			what := fmt.Sprintf("%s limited to %d Mbit/s", name, mbit)
+			if !someRun(t, what, mbit, func() float64 { return iperf(t, from, to, addr) }) {
+				t.Errorf("%s is never within 15 %%", what)
 			}
 			do(t, d, steps(true, q))
 		}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/plugin"
 	"weft.dev/reconcile/resource"
 )
 
@@ -48,7 +49,7 @@ func (d *draft) groups(of *model.Groups) *resource.GuestGroups {
 	for _, s := range d.on.Subnets {
 		g.Local = append(g.Local, s.CIDR)
 	}
-	g.Resolvers = d.resolvers()
+	g.Resolvers = plugin.Resolvers(d.n, d.on)
 	return g
 }
 
@@ -66,21 +67,4 @@ func rules(list []model.GroupRule) []resource.GuestRule {
 		out = append(out, x)
 	}
 	return out
-}
-
-// resolvers are what the network tells its guests to ask for names.
-func (d *draft) resolvers() []netip.Addr {
-	switch {
-	case len(d.n.Spec.GuestDNS) > 0:
-		return d.n.Spec.GuestDNS
-	case d.on.Router != nil && d.n.Offering.Spec.Services.Dns != nil:
-		var out []netip.Addr
-		for _, s := range d.on.Subnets {
-			if s.RouterIP.IsValid() {
-				out = append(out, s.RouterIP)
-			}
-		}
-		return out
-	}
-	return d.n.DNS
 }

@@ -49,7 +49,7 @@ func (d *hostDraft) label(b *schema.HostBridge, mtu int) {
 		ask(resource.Link{Name: b.Name, Up: true})
 		return
 	}
-	ask(resource.Link{Name: b.Name, MAC: bridge.MAC(d.host, b.Name), MTU: mtu, Up: true, Bridge: &resource.LinuxBridge{Adopt: true}})
+	ask(resource.Link{Name: b.Name, MAC: plugin.BridgeMAC(d.host, b.Name), MTU: mtu, Up: true, Bridge: &resource.LinuxBridge{Adopt: true}})
 	for _, up := range uplinks {
 		ask(resource.BridgePort{Bridge: b.Name, Name: up, Uplink: true, Guards: []resource.ID{resource.LinkID("", up)}})
 	}

@@ -56,19 +56,13 @@ func (Switch) DesignSegment(n *model.Network, s *model.Segment, out *plugin.Draf
 			d.router()
 		}
 	}
-	var nics []string
-	for _, nic := range s.NICs {
-		if nic.Running {
-			nics = append(nics, nic.ID)
-		}
-	}
-	out.Domains = append(out.Domains, plugin.Domain{Network: n.ID, Segment: segment(n, s), MTU: n.MTU, NICs: nics, Gates: plugin.Gates(s.NICs)})
+	out.Reach(n, s, segment(n, s))
 }
 
 // segment is the broadcast domain for reachability.
 func segment(n *model.Network, s *model.Segment) plugin.Segment {
 	if s.Scheme == schema.SchemeVXLAN {
-		return plugin.Segment{Scheme: s.Scheme, VNet: s.VNet, Port: port(n), Zone: n.Zone.Name}
+		return plugin.Segment{Scheme: s.Scheme, VNet: s.VNet, Port: n.Physical.VXLANPort(), Zone: n.Zone.Name}
 	}
 	return plugin.Segment{Scheme: schema.SchemeVLAN, VNet: vlan(s), Label: n.Physical.Guest, Zone: n.Zone.Name}
 }
@@ -79,14 +73,6 @@ func vlan(s *model.Segment) uint32 {
 		return 0
 	}
 	return s.VNet
-}
-
-// port is the UDP port of n's VXLANs.
-func port(n *model.Network) int {
-	if v := n.Physical.Spec.VXLAN; v != nil && v.Port != 0 {
-		return int(v.Port)
-	}
-	return 4789
 }
 
 func multicast(n *model.Network) bool {
@@ -139,8 +125,8 @@ func (d *draft) tunnel() bool {
 	if !d.host.TunnelIP.IsValid() {
 		return d.alone()
 	}
-	t := bridge.Tunnel{VNI: d.on.VNet, Port: port(d.n), MTU: d.n.MTU, Multicast: multicast(d.n)}
-	if dev, _ := bridge.Endpoint(d.host); t.Multicast && dev == "" {
+	t := bridge.Tunnel{VNI: d.on.VNet, Port: d.n.Physical.VXLANPort(), MTU: d.n.MTU, Multicast: multicast(d.n)}
+	if dev, _ := plugin.Endpoint(d.host); t.Multicast && dev == "" {
 		d.out.Diags.Errorf(d.host.Doc.At("spec"), "tunnel-endpoint", "the tunnel endpoint %s is not the address of a bridge of host %s, which multicast VXLAN needs", d.host.TunnelIP, d.host.Name).
 			Offending(d.host.TunnelIP.String()).Hintf("give a bridge the address, or use vxlan mode Unicast")
 		return false
@@ -182,30 +168,13 @@ func (d *draft) guests() {
 			continue
 		}
 		if nic.Interface != "" {
-			d.free(nic)
+			d.out.FreeInterface(d.host, nic)
 		}
 		p := resource.BridgePort{Bridge: d.bridge, Name: nic.Interface, IfaceID: nic.ID, MAC: nic.MAC.String(), Guard: d.guard(nic)}
 		d.ask([]resource.State{p}, nic.Pos)
 		if nic.Up() {
 			d.ask(bridge.Limit(&p, "", "", d.n.Rate(nic)), nic.Pos)
 		}
-	}
-}
-
-// free reports an interface name that would plug what the host itself is made of.
-func (d *draft) free(nic *model.NIC) {
-	what := ""
-	for _, b := range d.host.Spec.Bridges {
-		switch {
-		case b.Name == nic.Interface:
-			what = "is a bridge of host " + d.host.Name
-		case slices.Contains(b.Uplinks, nic.Interface):
-			what = "is an uplink of host " + d.host.Name
-		}
-	}
-	if what != "" {
-		d.out.Diags.Errorf(nic.Pos, "interface-taken", "the interface %s of NIC %s %s", nic.Interface, nic.ID, what).
-			Offending(nic.Interface).Hintf("choose another name, such as tap-%s", nic.VM.Meta.Name)
 	}
 }
 

@@ -1,8 +1,12 @@
 package linuxbridge
 
 import (
+	"os"
 	"regexp"
+	"slices"
 	"testing"
+
+	"golang.org/x/tools/txtar"
 
 	"weft.dev/plugins/plugintest"
 	"weft.dev/reconcile/model"
@@ -63,6 +67,24 @@ func TestNames(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestDownReachesNobody: a NIC whose link is down has a port and hears no one.
+func TestDownReachesNobody(t *testing.T) {
+	text, err := os.ReadFile("testdata/guards.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := txtar.Parse(text)
+	res, _ := plugintest.Compile(t, registry, a.Files[:len(a.Files)-1])
+	var nics []string
+	for _, d := range res.Domains() {
+		nics = append(nics, d.NICs...)
+	}
+	slices.Sort(nics)
+	if want := []string{"acme/a/web", "acme/b/web", "acme/d/wire"}; !slices.Equal(nics, want) {
+		t.Errorf("%v, want %v", nics, want)
+	}
 }
 
 func TestCarries(t *testing.T) {

@@ -1,10 +1,12 @@
 package ovs
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
 	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/plugin"
 	"weft.dev/reconcile/plugin/pipeline"
 	"weft.dev/reconcile/resource"
 )
@@ -41,17 +43,12 @@ func (d *draft) firewall() {
 	if len(d.groups) == 0 {
 		return
 	}
-	f := pipeline.Firewall{Segment: d.seg, Zone: d.n.CTZone, Local: d.local(), Resolvers: d.resolvers()}
+	f := pipeline.Firewall{Segment: d.seg, Zone: d.n.CTZone, Local: d.local(), Resolvers: plugin.Resolvers(d.n, d.on)}
 	for _, nic := range d.on.NICs {
 		f.IPv6 = f.IPv6 || speaks6(nic)
 	}
 	d.out.Flow(d.host.Name, nil, f.Rules()...)
-	slices.SortFunc(d.groups, func(a, b *model.Groups) int {
-		if a.Key < b.Key {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(d.groups, func(a, b *model.Groups) int { return cmp.Compare(a.Key, b.Key) })
 	for _, g := range d.groups {
 		d.out.Flow(d.host.Name, nil, f.Policy(g, d.policies[g.Key])...)
 	}
@@ -64,23 +61,6 @@ func (d *draft) local() []netip.Prefix {
 		out = append(out, s.CIDR)
 	}
 	return out
-}
-
-// resolvers are what the network tells its guests to ask for names.
-func (d *draft) resolvers() []netip.Addr {
-	switch {
-	case len(d.n.Spec.GuestDNS) > 0:
-		return d.n.Spec.GuestDNS
-	case d.on.Router != nil && d.n.Offering.Spec.Services.Dns != nil:
-		var out []netip.Addr
-		for _, s := range d.on.Subnets {
-			if s.RouterIP.IsValid() {
-				out = append(out, s.RouterIP)
-			}
-		}
-		return out
-	}
-	return d.n.DNS
 }
 
 // speaks6 reports whether a NIC may use IPv6.

@@ -60,13 +60,7 @@ func (Switch) DesignSegment(n *model.Network, s *model.Segment, out *plugin.Draf
 		d.router()
 		d.join()
 	}
-	var nics []string
-	for _, nic := range s.NICs {
-		if nic.Running && nic.Up() {
-			nics = append(nics, nic.ID)
-		}
-	}
-	out.Domains = append(out.Domains, plugin.Domain{Network: n.ID, Segment: seg, MTU: n.MTU, NICs: nics, Gates: plugin.Gates(s.NICs)})
+	out.Reach(n, s, seg)
 }
 
 // SegmentOf is the broadcast domain of a segment of n.
@@ -85,10 +79,7 @@ func SegmentOf(n *model.Network, s *model.Segment) plugin.Segment {
 func tunnelPort(n *model.Network, scheme string) int {
 	switch scheme {
 	case schema.SchemeVXLAN:
-		if v := n.Physical.Spec.VXLAN; v != nil && v.Port != 0 {
-			return int(v.Port)
-		}
-		return 4789
+		return n.Physical.VXLANPort()
 	case schema.SchemeGENEVE:
 		return 6081
 	case schema.SchemeSTT:
@@ -119,7 +110,7 @@ func (d *draft) guests() {
 		}
 		sym := resource.NICSym(nic.ID, nic.MAC.String())
 		if nic.Interface != "" {
-			d.free(nic)
+			d.out.FreeInterface(d.host, nic)
 			p := resource.Port{
 				Bridge: resource.IntegrationBridge, Name: nic.Interface,
 				IfaceID: nic.ID, MAC: nic.MAC.String(),
@@ -134,23 +125,6 @@ func (d *draft) guests() {
 		}
 		d.ports = append(d.ports, sym)
 		d.out.Flow(d.host.Name, nil, pipeline.Limit(pipeline.Isolate(d.guest(nic, sym), d.isolation()), sym, d.n.Rate(nic))...)
-	}
-}
-
-// free reports an interface name that would plug what the host itself is made of.
-func (d *draft) free(nic *model.NIC) {
-	what := ""
-	for _, b := range d.host.Spec.Bridges {
-		switch {
-		case b.Name == nic.Interface:
-			what = "is a bridge of host " + d.host.Name
-		case slices.Contains(b.Uplinks, nic.Interface), b.Bond != nil && b.Bond.Name == nic.Interface:
-			what = "is an uplink of host " + d.host.Name
-		}
-	}
-	if what != "" {
-		d.out.Diags.Errorf(nic.Pos, "interface-taken", "the interface %s of NIC %s %s", nic.Interface, nic.ID, what).
-			Offending(nic.Interface).Hintf("choose another name, such as tap-%s", nic.VM.Meta.Name)
 	}
 }
 

@@ -59,13 +59,6 @@ func (d *hostDraft) fabrics(needs *plugin.Needs) {
 	}
 }
 
-// bridgeMAC is a locally administered address, the same for ever: other hosts'
-// tunnels and neighbours keep it for minutes.
-func bridgeMAC(h *model.Host, bridge string) string {
-	v := resource.Digest("bridge-mac", h.Zone, h.Name, bridge)
-	return schema.MAC{2, byte(v >> 32), byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}.String()
-}
-
 // datapath is what h's bridges are made with.
 func datapath(h *model.Host) string {
 	if h.Facts.Datapath != "" {
@@ -86,7 +79,7 @@ func (d *hostDraft) bridge(b *schema.HostBridge, needs *plugin.Needs) {
 		d.out.Ask(d.host.Name, resource.Bridge{Name: b.Name, Datapath: datapath(d.host), FailMode: "standalone", Existing: true}, at)
 		return
 	}
-	mac := bridgeMAC(d.host, b.Name)
+	mac := plugin.BridgeMAC(d.host, b.Name)
 	if b.Manage == "Takeover" {
 		mac = "" // the switch takes the uplink's, which neighbours know the host by
 	}
@@ -132,24 +125,14 @@ func (d *hostDraft) patch(label string) []resource.Flow {
 
 func (d *hostDraft) tunnel(t plugin.TunnelNeed) resource.Flow {
 	name := pipeline.TunnelName(t.Type, t.DstPort, t.Remote)
+	_, endpoint := plugin.Endpoint(d.host)
 	tun := resource.Tunnel{
 		Bridge: resource.IntegrationBridge, Name: name, Type: t.Type,
-		Local: d.host.TunnelIP, Remote: t.Remote, DstPort: t.DstPort, Endpoint: d.endpoint(),
+		Local: d.host.TunnelIP, Remote: t.Remote, DstPort: t.DstPort, Endpoint: endpoint,
 	}
 	d.out.Ask(d.host.Name, tun)
 	d.made = append(d.made, tun.ID())
 	return pipeline.Tunnel(t.Type, t.DstPort, resource.PortSym(name))
-}
-
-// endpoint is the address below the tunnels where weft sets it.
-func (d *hostDraft) endpoint() *resource.ID {
-	for _, b := range d.host.Spec.Bridges {
-		if b.Manage != "Use" && b.Address.IsValid() && b.Address.Addr() == d.host.TunnelIP {
-			id := resource.AddrID("", b.Name, b.Address)
-			return &id
-		}
-	}
-	return nil
 }
 
 // segments returns the rules of the broadcast domains that several owners

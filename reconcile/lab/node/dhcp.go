@@ -56,10 +56,19 @@ func Client() []string {
 	return nil
 }
 
+// install writes the script that clients call. It is renamed into place: another link's client may be running it, or
+// installing it.
+func install(path, link, text string) error {
+	next := path + ".new." + link
+	if err := os.WriteFile(next, []byte(text), 0o755); err != nil {
+		return err
+	}
+	return os.Rename(next, path)
+}
+
 // startDHCP runs a DHCP client on the link.
 func (c *nic) startDHCP() error {
-	// Renamed into place: that of another link may be running.
-	if err := errors.Join(os.WriteFile(Dir+"/dhcp.new", []byte(script), 0o755), os.Rename(Dir+"/dhcp.new", Dir+"/dhcp")); err != nil {
+	if err := install(Dir+"/dhcp", c.config.Link, script); err != nil {
 		return err
 	}
 	fifo := Dir + "/dhcp." + c.config.Link

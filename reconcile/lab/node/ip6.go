@@ -213,7 +213,7 @@ func (c *nic) startDHCP6() error {
 	if len(c.node.config.DHCP6) == 0 {
 		return errors.New("there is none")
 	}
-	if err := os.WriteFile(Dir+"/dhcp6", []byte(strings.NewReplacer("$1", "$reason", "/dhcp.", "/dhcp6.").Replace(script)), 0o755); err != nil {
+	if err := install(Dir+"/dhcp6", c.config.Link, strings.NewReplacer("$1", "$reason", "/dhcp.", "/dhcp6.").Replace(script)); err != nil {
 		return err
 	}
 	fifo := Dir + "/dhcp6." + c.config.Link

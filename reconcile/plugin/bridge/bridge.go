@@ -14,6 +14,7 @@ import (
 	"strconv"
 
 	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/plugin"
 	"weft.dev/reconcile/resource"
 	"weft.dev/schema"
 )
@@ -92,23 +93,6 @@ type Tunnel struct {
 	Multicast bool
 }
 
-// Endpoint is where tunnels end on h: the bridge that has the address, and the
-// net.addr where weft makes it; "" where no bridge of h has it.
-func Endpoint(h *model.Host) (string, *resource.ID) {
-	for i := range h.Spec.Bridges {
-		b := &h.Spec.Bridges[i]
-		if !b.Address.IsValid() || b.Address.Addr() != h.TunnelIP {
-			continue
-		}
-		if b.Manage == "Use" {
-			return b.Name, nil
-		}
-		id := resource.AddrID("", b.Name, b.Address)
-		return b.Name, &id
-	}
-	return "", nil
-}
-
 // VXLAN returns the bridge of a VXLAN with its tunnels.
 //
 // Remote MACs are learned from what arrives, and what is for unknown ones goes to
@@ -116,7 +100,7 @@ func Endpoint(h *model.Host) (string, *resource.ID) {
 // commit, so that the tree does not say behind which it is.
 func VXLAN(h *model.Host, t Tunnel) []resource.State {
 	v := &resource.VXLAN{VNI: t.VNI, Local: h.TunnelIP, DstPort: t.Port, Learning: true}
-	dev, endpoint := Endpoint(h)
+	dev, endpoint := plugin.Endpoint(h)
 	v.Endpoint = endpoint
 	if t.Multicast {
 		v.Group, v.Dev, v.TTL = Group(t.VNI, h.TunnelIP.Is6()), dev, groupTTL
@@ -137,13 +121,6 @@ func Group(vni uint32, six bool) netip.Addr {
 		return netip.MustParseAddr(fmt.Sprintf("ff05::%d:%d:%d", a, b, c))
 	}
 	return netip.AddrFrom4([4]byte{239, a, b, c})
-}
-
-// MAC is that of a label's bridge which weft makes: the same for ever, whatever is
-// plugged in, or neighbours would lose the host for minutes.
-func MAC(h *model.Host, label string) string {
-	v := resource.Digest("bridge-mac", h.Zone, h.Name, label)
-	return schema.MAC{2, byte(v >> 32), byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}.String()
 }
 
 // Limit returns what keeps a port to mbit, in 10^6 bit/s, in both directions: none
