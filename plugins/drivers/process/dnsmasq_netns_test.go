@@ -55,27 +55,33 @@ func (w *world) dnsmasq(ns, answer string) resource.Process {
 
 // ask resolves name.test inside a namespace.
 func (w *world) ask(ns string) string {
-	var conn net.Conn
+	var conn *net.UDPConn
 	err := w.host.In(ns, func() (err error) {
-		conn, err = net.Dial("udp", "127.0.0.1:53")
+		conn, err = net.DialUDP("udp", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 53})
 		return err
 	})
 	if err != nil {
 		return err.Error()
 	}
-	r := net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer func() { _ = conn.Close() }()
+	r := net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return kept{conn}, nil }}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	found, err := r.LookupNetIP(ctx, "ip4", "name.test.")
-	_ = conn.Close()
 	if err != nil || len(found) != 1 {
 		return fmt.Sprint(found, err)
 	}
 	return found[0].String()
 }
 
+// kept is a connection that the resolver does not close: its second try asks by it too.
+type kept struct{ *net.UDPConn }
+
+func (kept) Close() error { return nil }
+
 func TestDnsmasqInItsNamespace(t *testing.T) {
 	w := newWorld(t)
+	w.patient = true
 	names := spaces(t, w, 2)
 	steps := []*plan.Step{step(0, w.dnsmasq(names[0], "10.0.0.1"), false), step(1, w.dnsmasq(names[1], "10.0.0.2"), false)}
 	for i, err := range w.driver().Do(context.Background(), steps) {

@@ -45,7 +45,7 @@ type Driver struct {
 func New(h *host.Host) *Driver {
 	return &Driver{
 		host: h, run: filepath.Join(h.RunDir, "files"), logs: filepath.Join(h.RunDir, "log"), marks: h.Marks("process"),
-		grace: 5 * time.Second, alive: 100 * time.Millisecond,
+		grace: 5 * time.Second, alive: 500 * time.Millisecond,
 		poke: make(chan struct{}, 1), stopping: map[int]bool{},
 	}
 }

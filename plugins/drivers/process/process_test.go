@@ -103,7 +103,7 @@ func TestEveryChangeOfAField(t *testing.T) {
 func TestReload(t *testing.T) {
 	w := newWorld(t)
 	file := filepath.Join(t.TempDir(), "loaded")
-	p := shell("a", "trap 'echo x >> "+file+"' HUP; echo up; while :; do sleep 1000 & wait $!; done")
+	p := shell("a", "trap 'echo x >> "+file+"' HUP; echo up; while :; do sleep 0.05; done") // wait could miss a signal
 	p.Reload = "HUP"
 	must(t, w.make(p))
 	w.until("the signal is trapped", func() bool {
@@ -177,6 +177,7 @@ func TestFailedTestKeepsWhatRuns(t *testing.T) {
 
 func TestFailedStart(t *testing.T) {
 	w := newWorld(t)
+	w.patient = true
 	for _, c := range []struct {
 		p    resource.Process
 		want string

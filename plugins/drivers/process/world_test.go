@@ -51,8 +51,9 @@ func agent(dir, instance string) {
 }
 
 type world struct {
-	t    testing.TB
-	host *host.Host
+	t       testing.TB
+	host    *host.Host
+	patient bool // its drivers wait until a process ends or serves, however busy the machine
 }
 
 func newWorld(t testing.TB) *world {
@@ -77,6 +78,9 @@ func newWorld(t testing.TB) *world {
 func (w *world) driver() *Driver {
 	d := New(w.host)
 	d.grace, d.alive = 200*time.Millisecond, 10*time.Millisecond
+	if w.patient {
+		d.alive = 20 * time.Second
+	}
 	return d
 }
 
