@@ -20,6 +20,7 @@ func (c *checker) subnets(s *Network) {
 		c.subnet(x.CIDR, x.Gateway, x.Ranges, "subnets", i)
 		c.vlan(x.VLAN, "subnets", i, "vlan")
 	}
+	c.subnets6(s)
 	bounds := func(i int) (from, to netip.Addr) {
 		if p := s.Subnets[i].CIDR; p.IsValid() {
 			return p.Masked().Addr(), lastAddr(p)
@@ -74,8 +75,11 @@ func (c *checker) guestType(s *NetworkOffering) {
 		}
 	}
 	if s.InternetProtocol == "DualStack" && s.GuestType != "" && s.GuestType != "Isolated" {
-		c.errorf(at("internetProtocol"), "not-of-guest-type", "%s offerings are not DualStack: the gateway of their networks is not weft's", s.GuestType).
+		d := c.errorf(at("internetProtocol"), "not-of-guest-type", "%s offerings are not DualStack: the gateway of their networks is not weft's", s.GuestType).
 			See(c.pos("guestType"), "the guest type")
+		if s.GuestType == "Shared" {
+			d.Hintf("leave it out: Shared networks have IPv6 where they state ip6, with any offering")
+		}
 	}
 	switch s.GuestType {
 	case "Shared":

@@ -42,9 +42,6 @@ func (c *checker) network(s *Network) {
 	c.networkIP6(s)
 	c.private(s)
 	c.words(s.SharedWith, "sharedWith")
-	for i, ip := range s.RouterIPs {
-		c.addrFamily(ip, "routerIPs", i)
-	}
 }
 
 func (c *checker) reserved(s *Network) {
@@ -52,6 +49,8 @@ func (c *checker) reserved(s *Network) {
 		path := at("reserved", i)
 		switch {
 		case !p.IsValid():
+		case p.Addr().Is6():
+			c.reserved6(s, p, path)
 		case len(s.Subnets) > 0:
 			if !slices.ContainsFunc(s.Subnets, func(x Subnet) bool { return x.CIDR.IsValid() && x.CIDR.Contains(p.Addr()) && p.Bits() > x.CIDR.Bits() }) {
 				c.errorf(path, "outside-cidr", "%s is no part of a subnet", p)
@@ -69,8 +68,10 @@ func (c *checker) reserved(s *Network) {
 func (c *checker) networkRoutes(s *Network) {
 	for i, r := range s.Routes {
 		path := at("routes", i)
-		c.family(r.CIDR, join(path, "cidr")...)
-		c.addrFamily(r.Via, join(path, "via")...)
+		if r.CIDR.IsValid() && r.CIDR.Addr().Is6() || r.Via.Is6() {
+			c.route6(s, r, path)
+			continue
+		}
 		if !s.CIDR.IsValid() {
 			continue
 		}
@@ -151,25 +152,30 @@ func (c *checker) nics(nics []NIC) {
 		once(c, addrs, n.IP, i, base, "ip", "%s is given to two NICs")
 		once(c, macs, n.MAC, i, base, "mac", "%s is given to two NICs")
 		once(c, ports, n.Interface, i, base, "interface", "two NICs have the interface %s")
-		c.allowed(n, join(base, "allowedAddresses"))
+		if len(n.AllowedAddresses) > 0 {
+			c.allowed(n, join(base, "allowedAddresses"))
+		}
 		if n.SecurityGroups != nil {
 			c.groupRefs(n.SecurityGroups, join(base, "securityGroups"))
 		}
-		c.addrFamily(n.IP, join(base, "ip")...)
-		c.addrFamily6(n.IP6, join(base, "ip6")...)
+		if n.IP.IsValid() {
+			c.addrFamily(n.IP, join(base, "ip")...)
+		}
+		if n.IP6.IsValid() {
+			c.addrFamily6(n.IP6, join(base, "ip6")...)
+		}
 		once(c, addrs, n.IP6, i, base, "ip6", "%s is given to two NICs")
 		c.dhcpOptions(n.DHCPOptions, base)
 		if len(n.SecondaryIPs) > maxSecondaryIPs {
 			c.errorf(join(base, "secondaryIPs"), "too-many", "a NIC has at most %d secondary addresses", maxSecondaryIPs)
 		}
 		for j, ip := range n.SecondaryIPs {
-			if ip.IsValid() && ip == n.IP {
+			if ip.IsValid() && (ip == n.IP || ip == n.IP6) {
 				c.errorf(join(base, "secondaryIPs", j), "duplicate-item", "%s is the NIC's own address", ip)
 			}
 			if slices.Index(n.SecondaryIPs, ip) < j {
 				c.errorf(join(base, "secondaryIPs", j), "duplicate-item", "%s is listed twice", ip)
 			}
-			c.addrFamily(ip, join(base, "secondaryIPs", j)...)
 		}
 	}
 }
@@ -218,6 +224,7 @@ func (c *checker) publicIP(s *PublicIP) {
 		}
 	}
 	if s.StaticNat != nil {
+		c.addrFamily(s.StaticNat.IP, "staticNat", "ip")
 		if len(s.PortForwarding) > 0 {
 			c.errorf(at("portForwarding"), "conflicting-fields", "an address with staticNat has no portForwarding").
 				See(c.pos("staticNat"), "the static NAT").Hintf("static NAT forwards every port to one VM")
@@ -238,6 +245,7 @@ func (c *checker) portForwarding(rules []PortForward) {
 		r := &rules[i]
 		base := at("portForwarding", i)
 		c.prefixes(r.Sources, join(base, "sources"))
+		c.addrFamily(r.To.IP, join(base, "to", "ip")...)
 		if len(r.ToPorts) > 0 && len(r.Ports) > 0 {
 			c.sameLength(r, base)
 		}

@@ -354,7 +354,11 @@ func (d *decoder) checkEnum(f *field, n int32) bool {
 		d.wrong(n, "unknown-value", "%q is not one of %s", brief(text), list(f.enum)).Hintf("%s", didYouMeanValue(text, f.enum))
 		return false
 	case slices.Contains(f.notYet, text):
-		d.wrong(n, "unsupported-value", "%s is not supported yet", text).Hintf("a later release brings it")
+		hint := "a later release brings it"
+		if f.instead != "" {
+			hint = f.instead
+		}
+		d.wrong(n, "unsupported-value", "%s is not supported yet", text).Hintf("%s", hint)
 		return false
 	}
 	return true

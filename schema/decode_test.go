@@ -35,7 +35,7 @@ func TestDecode(t *testing.T) {
 		want any
 	}{
 		{"kind: Zone\nmetadata: {name: z}\nspec: {networkType: Advanced, dns: [9.9.9.9, \"2620:fe::fe\"], networkDomain: z.internal, routers: {}}\n",
-			&Zone{NetworkType: "Advanced", DNS: []netip.Addr{ip("9.9.9.9"), ip("2620:fe::fe")}, NetworkDomain: "z.internal",
+			&Zone{NetworkType: "Advanced", State: "Enabled", DNS: []netip.Addr{ip("9.9.9.9"), ip("2620:fe::fe")}, NetworkDomain: "z.internal",
 				GuestCIDR: netip.MustParsePrefix("10.1.1.0/24"), Routers: &ZoneRouters{HealthCheckInterval: 30 * time.Second}}},
 		{"kind: PhysicalNetwork\nmetadata: {name: p}\nspec:\n  isolation: VXLAN\n  vxlan: {}\n  vnets: [\"5000-5999\", 7]\n  traffic: [{type: Guest, label: br0}]\n",
 			&PhysicalNetwork{VSwitch: "OpenVSwitch", Isolation: "VXLAN", VXLAN: &VXLANSettings{Mode: "Unicast", Port: 4789},

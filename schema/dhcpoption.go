@@ -39,6 +39,9 @@ var dhcpOwn = map[int]string{
 // dhcpOptions holds that the server can say what a NIC asks for: one that it cannot
 // would keep it from starting.
 func (c *checker) dhcpOptions(options map[int]string, base []any) {
+	if len(options) == 0 {
+		return
+	}
 	for _, n := range slices.Sorted(maps.Keys(options)) {
 		value := options[n]
 		at := join(base, "dhcpOptions", strconv.Itoa(n))

@@ -33,8 +33,8 @@ var formats = func() map[string]*format {
 			rule: "a name has 1-63 lower-case letters, digits and hyphens, and starts and ends with a letter or digit"},
 		{name: "hostname", what: "a host name", pattern: patternLabel, ok: isLabel, hint: lowerHint,
 			rule: "a host name has 1-63 lower-case letters, digits and hyphens, without dots (RFC 1123)"},
-		{name: "domain", what: "a domain name", pattern: patternDomain, ok: isDomain, hint: lowerHint,
-			rule: "a domain name has labels of lower-case letters, digits and hyphens, joined by dots, at most 253 characters (RFC 1123)"},
+		{name: "domain", what: "a domain name", pattern: patternDomain, ok: isNetworkDomain, hint: lowerHint,
+			rule: "a domain name has labels of lower-case letters, digits and hyphens, joined by dots, at most 189 characters (with a host name before it 253, RFC 1123)"},
 		{name: "ifname", what: "an interface name", pattern: patternIfname, ok: isIfname,
 			rule: "an interface name has 1-15 letters, digits and _ . - and starts with a letter or digit; names that start with weft, wg-, wi-, wl-, wp- or wt- are taken", hint: ifnameHint},
 		{name: "nicname", what: "a name for a VM's port", pattern: patternIfname, ok: isNICName,
@@ -107,6 +107,9 @@ func isLabel(s string) bool {
 }
 
 func isDomain(s string) bool { return len(s) <= 253 && every(s, ".", isLabel) }
+
+// isNetworkDomain leaves room for a host name and a dot (CloudStack: 190 characters).
+func isNetworkDomain(s string) bool { return len(s) <= 253-64 && isDomain(s) }
 
 func isDomainPath(s string) bool { return len(s) <= 253 && every(s, "/", isLabel) }
 

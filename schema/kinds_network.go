@@ -18,11 +18,12 @@ type Network struct {
 	Ranges []IPRange `yaml:"ranges"`
 	// Subnets of a Shared network, instead of cidr, gateway and ranges.
 	Subnets []Subnet `yaml:"subnets" weft:"unique=name"`
-	// Reserved are parts of the CIDR that are never allocated.
+	// Reserved are parts of the CIDR, or of ip6.cidr, that are never allocated.
 	Reserved []netip.Prefix `yaml:"reserved"`
-	// RouterIPs are the addresses of a Shared network's router, one in each subnet; allocated where not given.
+	// RouterIPs are the addresses of a Shared network's router, one in each subnet and one in each IPv6 prefix; allocated where not given.
 	RouterIPs []netip.Addr `yaml:"routerIPs"`
-	// IP6 is the network's IPv6 part, for offerings with internetProtocol DualStack; absent: a /64 of the zone's ip6Prefix, with SLAAC.
+	// IP6 is the network's IPv6 part. Isolated: for offerings with internetProtocol DualStack; absent: a /64 of the zone's ip6Prefix, with
+	// SLAAC. Shared: with any offering; absent: no IPv6.
 	IP6 *NetworkIP6 `yaml:"ip6"`
 	// VLAN of the network; only where the offering has specifyVlan.
 	VLAN BroadcastURI `yaml:"vlan"`
@@ -36,7 +37,7 @@ type Network struct {
 	Ingress []IngressRule `yaml:"ingress" weft:"unique=name"`
 	// Egress are exceptions from the offering's egressDefaultPolicy.
 	Egress []EgressRule `yaml:"egress" weft:"unique=name"`
-	// Routes of the router, and of the guests by DHCP.
+	// Routes of the router, and of the guests by DHCP; guests send what is for IPv6 ones to the router.
 	Routes []Route `yaml:"routes" weft:"unique=cidr"`
 	// DNS are the upstream resolvers of the router; absent: the zone's.
 	DNS []netip.Addr `yaml:"dns"`
@@ -73,14 +74,27 @@ type Subnet struct {
 	Gateway netip.Addr `yaml:"gateway"`
 	// Ranges that addresses are allocated from.
 	Ranges []IPRange `yaml:"ranges"`
+	// IP6 is the IPv6 part of the subnet's broadcast domain, which has one; with the network's ip6.mode.
+	IP6 *SubnetIP6 `yaml:"ip6"`
+}
+
+// SubnetIP6 is the IPv6 part of the broadcast domain that a subnet is in.
+type SubnetIP6 struct {
+	// CIDR of the broadcast domain, a /64.
+	CIDR netip.Prefix `yaml:"cidr" weft:"required"`
+	// Gateway of the guests, which sends the router advertisements; absent: the first address.
+	Gateway netip.Addr `yaml:"gateway"`
 }
 
 // NetworkIP6 is the IPv6 part of a network.
 type NetworkIP6 struct {
-	// CIDR of the network, a /64 of the zone's ip6Prefix or a unique local one (fc00::/7); absent: one of the zone's ip6Prefix.
+	// CIDR of the network, a /64. Isolated: of the zone's ip6Prefix or unique local (fc00::/7); absent: one of the zone's ip6Prefix.
+	// Shared: required, but where subnets state theirs.
 	CIDR netip.Prefix `yaml:"cidr"`
-	// Gateway of the guests; absent: the first address.
+	// Gateway of the guests; absent: the first address. That of a Shared network is not weft's, and sends the router advertisements.
 	Gateway netip.Addr `yaml:"gateway"`
+	// Ranges that DHCPv6 gives addresses of; absent: all of the CIDR.
+	Ranges []IPRange `yaml:"ranges"`
 	// Mode by which guests get their address: with `SLAAC` they make it of the prefix and their MAC, with `DHCPv6` they are given it.
 	Mode string `yaml:"mode" weft:"enum=SLAAC|DHCPv6,default=SLAAC"`
 }

@@ -39,11 +39,11 @@ type NIC struct {
 	Name string `yaml:"name" weft:"format=name"`
 	// IP of the NIC; absent: allocated.
 	IP netip.Addr `yaml:"ip"`
-	// IP6 of the NIC, in networks with DHCPv6; absent: allocated. With SLAAC it follows from the MAC.
+	// IP6 of the NIC, in networks with DHCPv6; absent: allocated. With SLAAC it follows from the MAC, and may be stated beside it.
 	IP6 netip.Addr `yaml:"ip6"`
 	// MAC of the NIC, unicast; absent: allocated, locally administered.
 	MAC MAC `yaml:"mac"`
-	// SecondaryIPs of the NIC, at most 10.
+	// SecondaryIPs of the NIC, IPv4 and IPv6, at most 10; the guest sets them itself.
 	SecondaryIPs []netip.Addr `yaml:"secondaryIPs"`
 	// Interface is the stable name of the port on the host; absent: the port is recognised by iface-id or MAC.
 	Interface string `yaml:"interface" weft:"format=nicname"`

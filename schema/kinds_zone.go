@@ -9,6 +9,8 @@ type Zone struct {
 	NetworkType string `yaml:"networkType" weft:"required,enum=Advanced|Basic"`
 	// SecurityGroups turns an Advanced zone into one with security groups.
 	SecurityGroups bool `yaml:"securityGroups" weft:"default=false"`
+	// State: `Enabled`; `Disabled`: frozen, nothing is changed or removed on its hosts, and no new network comes to it.
+	State string `yaml:"state" weft:"enum=Enabled|Disabled,default=Enabled"`
 	// DNS are the upstream resolvers of the guests' routers, in order; the nearest of Network, VPC, Zone wins.
 	DNS []netip.Addr `yaml:"dns"`
 	// InternalDNS are the resolvers for hosts and routers themselves.
@@ -53,7 +55,7 @@ type PhysicalNetwork struct {
 	// VSwitch is the switch on the hosts.
 	VSwitch string `yaml:"vswitch" weft:"enum=OpenVSwitch|LinuxBridge,default=OpenVSwitch"`
 	// Isolation of guest networks on this wire.
-	Isolation string `yaml:"isolation" weft:"required,enum=VLAN|VXLAN|GRE|GENEVE|STT|L3,laterenum=L3"`
+	Isolation string `yaml:"isolation" weft:"required,enum=VLAN|VXLAN|GRE|GENEVE|STT|L3,laterenum=L3" instead:"guests would be routed from host to host without a broadcast domain, and no guru does that: use VLAN or an overlay, or security groups in one Shared network"`
 	// VXLAN are settings of the isolation `VXLAN`.
 	VXLAN *VXLANSettings `yaml:"vxlan"`
 	// VNets are the VLAN ids (1-4094), VNIs (1-16777215) or keys that weft.lock allocates from, as `"5000-5999"`
@@ -74,7 +76,7 @@ type PhysicalNetwork struct {
 // VXLANSettings are settings of the isolation VXLAN.
 type VXLANSettings struct {
 	// Mode is how a host finds the others: `Unicast` (a mesh from the tree), `Multicast` (a group) or `EVPN`.
-	Mode string `yaml:"mode" weft:"enum=Unicast|Multicast|EVPN,laterenum=EVPN,default=Unicast"`
+	Mode string `yaml:"mode" weft:"enum=Unicast|Multicast|EVPN,laterenum=EVPN,default=Unicast" instead:"routing daemons (BGP) would tell hosts where MACs are, and weft runs none: mode Unicast tells them from the tree"`
 	// Port is the UDP port of the tunnels; 4789 is the number IANA assigned.
 	Port uint16 `yaml:"port" weft:"default=4789,min=1,max=65535"`
 }

@@ -19,6 +19,7 @@ import (
 //	weft:"unique=KEY"      no two items of a list have equal KEY
 //	weft:"short"           a single value in place of the mapping sets this field
 //	weft:"laterenum=A|B"   values that are not supported yet
+//	instead:"hint"         why values are not supported yet, and what does the same
 //	later:"what"           the field is not supported yet; its default may be written
 //	weft:"mild"            with later: a warning, not an error
 //	weft:"secret"          no output shows its value; always so for a Secret
@@ -41,6 +42,7 @@ type field struct {
 	mild     bool
 	secret   bool
 	notYet   []string
+	instead  string
 	def      string
 	hasDef   bool
 	format   *format
@@ -82,7 +84,7 @@ func tableOf(typ reflect.Type) *table {
 		case name == "" || name == "-":
 			continue
 		}
-		f := field{name: name, index: i, later: sf.Tag.Get("later"), secret: sf.Type == reflect.TypeFor[*Secret]()}
+		f := field{name: name, index: i, later: sf.Tag.Get("later"), instead: sf.Tag.Get("instead"), secret: sf.Type == reflect.TypeFor[*Secret]()}
 		if f.readTag(sf.Tag.Get("weft")) {
 			t.short = len(t.fields)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -168,15 +169,12 @@ func (c *hostCompiler) Compile(_ context.Context, tree source.Tree) (*agent.Comp
 	if err := refused(t, tree); err != nil {
 		return nil, err
 	}
-	return &agent.Compiled{Intent: t.Intent(c.host), Lock: digest(t.text), Diags: t.withoutNumbers(), Guru: t.Guru, Guests: guestsOf(t), Notes: notesOf(t, c.host)}, nil
+	return &agent.Compiled{Intent: t.Intent(c.host), Lock: digest(t.text), Diags: t.withoutNumbers(), Guru: t.Guru, Declared: t.Declared, Guests: guestsOf(t), Notes: notesOf(t, c.host)}, nil
 }
 
 // See implements agent.Seer.
 func (c *hostCompiler) See(outside []string) bool {
-	text := ""
-	for _, id := range outside {
-		text += id + " "
-	}
+	text := outsideText(outside)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.facts.Outside == text {
@@ -184,6 +182,15 @@ func (c *hostCompiler) See(outside []string) bool {
 	}
 	c.facts.Outside = text
 	return true
+}
+
+// outsideText is model.Facts.Outside for NICs in order.
+func outsideText(nics []string) string {
+	var b strings.Builder
+	for _, id := range nics {
+		b.WriteString(id + " ")
+	}
+	return b.String()
 }
 
 // digest names the content of a lock file.

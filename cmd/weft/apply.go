@@ -32,11 +32,14 @@ func (a *app) apply() *cobra.Command {
 	var f applyFlags
 	c := &cobra.Command{
 		Use:   "apply [DIR] --host NAME [--plan FILE] [--confirm-timeout 60s]",
-		Short: "Plan, ask, apply and verify on this host, without an agent",
+		Short: "Plan, ask, apply and verify on this host",
 		Long: `Make this host what the tree in DIR (default: here) says: plan, ask, apply, verify by an
 empty plan. With --plan FILE exactly that plan, refused (exit status 5) when the host or the
-tree moved since. Refused as well while another process applies, or an agent follows a
-repository here and is not suspended.
+tree moved since. Refused as well while another process applies.
+
+Where an agent runs here and is not suspended, it is asked to do it: now, over what would have
+to wait. It does what its repository says, so a DIR that asks something else of this host is
+refused (exit status 5), and so are --target, --intent and --confirm-timeout.
 
 With --confirm-timeout the host goes back to the last good intent by itself unless somebody
 runs weft confirm in time, best from a new login: a watchdog, started before the first step,
@@ -78,13 +81,21 @@ func (a *app) doApply(ctx context.Context, dir string, f applyFlags) error {
 	if a.host == "" {
 		return errors.New("which host is this? give --host NAME, the name of its Host document")
 	}
-	if err := a.alone(ctx); err != nil {
+	if p, ok := trial.Open(a.machine()).Pending(); ok {
+		return exit{exitStale, &trial.PendingError{Until: p.Until}}
+	}
+	client := agent.NewClient(a.machine())
+	following, err := a.beside(ctx, client, f)
+	if err != nil {
 		return err
 	}
 	f.format, f.watched = "text", f.confirm > 0
 	l, err := a.planLive(ctx, dir, f)
 	if err != nil {
 		return err
+	}
+	if following != nil && following.Intent != agent.IntentPrint(l.intent) {
+		return exit{exitStale, fmt.Errorf("an agent runs here and follows another tree, %s: commit there, or weft suspend first", follows(following))}
 	}
 	r := l.report
 	expect := r.Hosts[0].Digest
@@ -107,6 +118,9 @@ func (a *app) doApply(ctx context.Context, dir string, f applyFlags) error {
 			return err
 		}
 	}
+	if following != nil {
+		return a.askAgent(ctx, client, following, f)
+	}
 	l.options.Expect, l.options.Consent, l.options.Force = expect, f.removal, true
 	return a.carryOut(ctx, l, f)
 }
@@ -116,23 +130,6 @@ func (a *app) planLive(ctx context.Context, dir string, f applyFlags) (*live, er
 		return a.planIntent(ctx, f.intent, f.planFlags)
 	}
 	return a.planHost(ctx, dir, f.planFlags)
-}
-
-// alone refuses to work beside an agent that would undo it.
-func (a *app) alone(ctx context.Context) error {
-	if p, ok := trial.Open(a.machine()).Pending(); ok {
-		return exit{exitStale, &trial.PendingError{Until: p.Until}}
-	}
-	s, err := agent.NewClient(a.machine()).Status(ctx)
-	switch {
-	case errors.Is(err, agent.ErrNotRunning):
-		return nil
-	case err != nil:
-		return fmt.Errorf("ask the agent whether it is suspended: %w", err)
-	case s.HostSuspended():
-		return nil
-	}
-	return exit{exitStale, fmt.Errorf("an agent runs here and follows %s: commit there, or weft suspend first", s.Repository)}
 }
 
 // agreed reads the digest that somebody agreed to and compares it.

@@ -24,9 +24,17 @@ func (c *cloud) apply() {
 			}
 		}
 	}
-	// Beside an agent: the plan is empty, and apply is refused.
+	// Beside an agent that follows the same tree: it is asked, where there is something to do.
 	says(0, []string{"No changes"}, "plan", c.tree, "--host", "kvm1", "--detailed-exitcode")
-	says(5, []string{"an agent runs here", "weft suspend"}, "apply", c.tree, "--host", "kvm1", "--auto-approve")
+	says(0, []string{"No changes"}, "apply", c.tree, "--host", "kvm1", "--auto-approve")
+	c.in(on, "sh", "-ec", "kill -9 $(pgrep -f '^dnsmasq.*weft-acme-app/dnsmasq.conf')")
+	says(0, nil, "apply", c.tree, "--host", "kvm1", "--auto-approve") // the agent may be faster
+	says(0, []string{"No changes"}, "plan", c.tree, "--host", "kvm1", "--detailed-exitcode")
+	// What it cannot do is refused, and so is another tree.
+	says(5, []string{"an agent runs here", "--target", "weft suspend"}, "apply", c.tree, "--host", "kvm1", "--auto-approve", "--target", "network/acme/app")
+	c.edit("tenants/beta.yaml", "ports: 25,", "ports: 24,")
+	says(5, []string{"follows another tree", "weft suspend"}, "apply", c.tree, "--host", "kvm1", "--auto-approve")
+	c.edit("tenants/beta.yaml", "ports: 24,", "ports: 25,")
 
 	c.must("lab", "kill", "agent/kvm1")
 	says(0, []string{"No changes"}, "plan", c.tree, "--host", "kvm1", "--detailed-exitcode")

@@ -5,7 +5,6 @@ package main
 import (
 	"regexp"
 	"strings"
-	"time"
 )
 
 // grown is what a growing tenant adds: a machine in a network that there is,
@@ -79,15 +78,15 @@ func (c *cloud) commits() {
 		c.Errorf("the plan of a growing tenant:\n%s", out)
 	}
 	c.probe("acme/new-2", "e2e-echo", ":443")
-	c.in("acme/web-2", "ping", "-c1", "-W3", "web-3")
-	c.in("acme/web-3", "ping", "-c1", "-W3", "web-1.web.acme.internal")
-	c.in("acme/new-1", "ping", "-c1", "-W3", "new-2")
+	c.answered("acme/web-2", "web-3")
+	c.answered("acme/web-3", "web-1.web.acme.internal")
+	c.answered("acme/new-1", "new-2")
 	together(
 		func() { c.connects(true, "internet", "", "203.0.113.99", 443) },
 		func() { c.connects(false, "internet", "", "203.0.113.99", 80) },
 		func() { c.connects(true, "acme/new-2", "", world, 80) },
 	)
-	if got := c.in("acme/new-2", "curl", "-s", "-m", "3", "http://"+world); got != "203.0.113.99" {
+	if got := c.fetched("acme/new-2", "http://"+world); got != "203.0.113.99" {
 		c.Errorf("the internet sees acme/new-2 as %q", got)
 	}
 
@@ -97,7 +96,7 @@ func (c *cloud) commits() {
 		c.Errorf("the plan of a tenant that leaves:\n%s", out)
 	}
 	for _, h := range hosts {
-		c.until(5*time.Second, h+" has nothing left of it", func() string {
+		c.until(slow, h+" has nothing left of it", func() string {
 			return difference(before[h], c.made(h))
 		})
 	}

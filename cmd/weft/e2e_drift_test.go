@@ -84,7 +84,7 @@ func (c *cloud) drift() {
 func (c *cloud) breaks(b breakage, before string) {
 	since := time.Now()
 	c.in("host/"+b.host, "sh", "-ec", b.command)
-	c.until(10*time.Second, "weft drift tells", func() string {
+	c.until(slow, "weft drift tells", func() string {
 		s, err := c.client(b.host).Drift(c.ctx)
 		if err != nil {
 			return err.Error()
@@ -96,7 +96,7 @@ func (c *cloud) breaks(b breakage, before string) {
 		}
 		return fmt.Sprintf("neither drift nor repaired has %s %s: %v %v", b.owner, b.id, s.Drift, s.Repaired)
 	})
-	c.until(15*time.Second, "it is healed", func() string { return difference(before, c.made(b.host)) })
+	c.until(slow, "it is healed", func() string { return difference(before, c.made(b.host)) })
 	c.Logf("healed after %v", time.Since(since).Round(time.Millisecond))
 	c.well()
 	c.reaches(b.from, b.to, soon)
@@ -135,7 +135,7 @@ func (c *cloud) suspend() {
 		c.Errorf("status of a host that is suspended:\n%s", out)
 	}
 	c.in(on, "weft", "resume")
-	c.until(5*time.Second, "dnsmasq is back", func() string {
+	c.until(slow, "dnsmasq is back", func() string {
 		if c.dead("weft-acme-web") {
 			return "it is dead"
 		}
@@ -146,7 +146,7 @@ func (c *cloud) suspend() {
 	c.in(on, "weft", "suspend", "acme/web", "--reason", "wait")
 	kill("weft-acme-web")
 	kill("weft-acme-app")
-	c.until(10*time.Second, "another network is healed", func() string {
+	c.until(slow, "another network is healed", func() string {
 		if c.dead("weft-acme-app") {
 			return "it is dead"
 		}
@@ -178,7 +178,7 @@ func (c *cloud) suspend() {
 		c.Fatal(err)
 	}
 	c.probe("beta/mail", "e2e-echo", ":26")
-	c.until(10*time.Second, "another network is changed", func() string {
+	c.until(slow, "another network is changed", func() string {
 		out, err := c.try("internet", "nc", "-z", "-w", "1", "203.0.113.73", "26")
 		if err != nil {
 			return out + err.Error()

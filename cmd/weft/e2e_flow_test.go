@@ -100,7 +100,7 @@ func (c *cloud) listen(node, link string) *ear {
 		cancel()
 		<-done
 	})
-	c.until(10*time.Second, e.name+" listens", func() string {
+	c.until(slow, e.name+" listens", func() string {
 		if e.heard("listening on") {
 			return ""
 		}
@@ -112,7 +112,7 @@ func (c *cloud) listen(node, link string) *ear {
 // hears waits until a packet with a text passes.
 func (e *ear) hears(c *cloud, token string) {
 	c.Helper()
-	c.until(5*time.Second, e.name+" hears "+token, func() string {
+	c.until(slow, e.name+" hears "+token, func() string {
 		if e.heard(token) {
 			return ""
 		}

@@ -63,7 +63,7 @@ func groups(t *testing.T, c *cloud, not ...string) {
 		run  func(*cloud)
 	}{
 		{"Ports", (*cloud).groupPorts}, {"Lies", (*cloud).lies}, {"Unrelated", (*cloud).groupChange},
-		{"Conjunction", (*cloud).conjunction}, {"Removed", (*cloud).ruleGoes}, {"Members", (*cloud).membersChange},
+		{"Conjunction", (*cloud).conjunction}, {"Removed", (*cloud).ruleGoes}, {"Members", (*cloud).membersChange}, {"Errors", (*cloud).related},
 	} {
 		if slices.Contains(not, part.name) {
 			continue

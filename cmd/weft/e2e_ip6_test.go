@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"weft.dev/reconcile/model"
 )
@@ -28,7 +27,7 @@ func TestDualStack(t *testing.T) {
 		name string
 		run  func(*cloud)
 	}{
-		{"Addresses", (*cloud).addresses6}, {"Ways", (*cloud).ways6}, {"Lies", (*cloud).lies6}, {"World", (*cloud).world6},
+		{"Addresses", (*cloud).addresses6}, {"Ways", (*cloud).ways6}, {"Behind", (*cloud).behind6}, {"Lies", (*cloud).lies6}, {"World", (*cloud).world6},
 		{"Change", (*cloud).change6}, {"Repair", (*cloud).repair6}, {"Off", (*cloud).off6},
 	} {
 		t.Run(part.name, func(t *testing.T) {
@@ -65,7 +64,7 @@ func (c *cloud) addresses6() {
 	for name, nic := range nics {
 		n := networks[name]
 		out := c.in(name, "ip", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "global")
-		if strings.Count(out, "inet6") != 1 || !strings.Contains(out, " "+nic.IP6.String()+"/") {
+		if strings.Count(out, "inet6") != 1+len(six6(nic)) || !strings.Contains(out, " "+nic.IP6.String()+"/") {
 			c.Errorf("%s has %q, want %s", name, out, nic.IP6)
 		}
 		want := "default via " + linkLocal(n).String() + " "
@@ -78,12 +77,12 @@ func (c *cloud) addresses6() {
 		if out := c.in(name, "cat", "/etc/resolv.conf"); !strings.Contains(out, "nameserver "+n.IP6.Gateway.String()+"\n") {
 			c.Errorf("%s asks %q, want %s", name, out, n.IP6.Gateway)
 		}
-		c.in(name, "ping", "-c1", "-W2", n.IP6.Gateway.String())
+		c.answered(name, n.IP6.Gateway.String())
 	}
 	if out := c.in("acme/web-1", "dig", "+short", "-6", "AAAA", "web-2.zone1.internal"); strings.TrimSpace(out) != nics["acme/web-2"].IP6.String() {
 		c.Errorf("web-2 is called %q", out)
 	}
-	c.in("acme/db-1", "ping", "-6", "-c1", "-W2", "db-2")
+	c.answered("acme/db-1", "-6", "db-2")
 	n := networks["acme/web-1"]
 	if out := c.in("host/"+n.Router.Host.Name, "weft", "status"); !strings.Contains(strings.Join(strings.Fields(out), " "), "a route to "+upstream(n)) {
 		c.Errorf("nobody says what has to be upstream: %s", out)
@@ -122,17 +121,48 @@ func (c *cloud) ways6() {
 	}
 	pings := func(want bool, from, to string) func() {
 		return func() {
-			if out, err := c.try(from, "ping", "-c1", "-W1", to); (err == nil) != want {
-				c.Errorf("%s pings %s: %v, want %v: %s", from, to, err == nil, want, out)
+			got := func() bool { return c.pings(from, "", to) }
+			if !want && got() || want && !c.comes(got) {
+				c.Errorf("%s pings %s: %v, want %v", from, to, !want, want)
 			}
 		}
 	}
 	claims = append(claims, pings(true, "internet", web1), pings(true, "internet", web2), pings(false, "internet", db1),
 		pings(true, "acme/web-1", world), pings(false, "acme/db-1", world))
 	together(claims...)
-	if got := c.in("acme/web-1", "curl", "-s", "-g", "-m", "3", "http://["+world+"]/"); got != web1 {
+	if got := c.fetched("acme/web-1", "-g", "http://["+world+"]/"); got != web1 {
 		c.Errorf("the internet sees web-1 as %q, want %s", got, web1)
 	}
+}
+
+// behind6: a route leads guests by way of the router to a network behind one of them,
+// from where one gets out as its guests do, and where nobody gets in.
+func (c *cloud) behind6() {
+	nics, networks := c.nics6()
+	const behind, prefix, second, world = "2001:db8:100:f000::1", "2001:db8:100:f000::/64", "2001:db8:100:5::53", "2001:4860:4860::8888"
+	router := networks["acme/web-1"].Router
+	c.in("acme/web-2", "ip", "-6", "addr", "add", behind+"/128", "dev", "lo")
+	c.in("internet", "ip", "-6", "route", "add", prefix, "via", router.IP6.Addr().String())
+	answered := func(from, source, to string) {
+		c.until(soon, from+" pings "+to+" from "+source, func() string {
+			if !c.pings(from, source, to) {
+				return "no answer"
+			}
+			return ""
+		})
+	}
+	answered("acme/web-1", "", second)
+	answered("acme/web-2", second, networks["acme/web-1"].IP6.Gateway.String())
+	answered("acme/web-1", "", behind)
+	answered("acme/web-2", behind, world)
+	c.never("internet", "", behind, "what is behind a route is not opened by ingress")
+	c.never("acme/db-1", "", behind, "its network has no such route, and it may not leave")
+	if out := c.in("host/"+router.Host.Name, "ip", "-n", router.NS, "-6", "route", "show", prefix); !strings.Contains(out, "via "+second) {
+		c.Errorf("the router leads elsewhere: %s", out)
+	}
+	answered("internet", "", nics["acme/web-2"].IP6.String())
+	c.in("internet", "ip", "-6", "route", "del", prefix)
+	c.in("acme/web-2", "ip", "-6", "addr", "del", behind+"/128", "dev", "lo")
 }
 
 // six is a frame of IPv6 with a payload behind extension headers, if any.
@@ -288,7 +318,7 @@ func (c *cloud) repair6() {
 	c.in(host, "ip", "netns", "exec", ns, "sh", "-c", "ip6tables -w -P FORWARD ACCEPT && ip6tables -w -F INGRESS &&"+
 		"ip -6 addr flush dev eth1 && ip -6 route del default &&"+
 		"sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1 net.ipv6.conf.all.forwarding=0")
-	c.until(20*time.Second, "IPv6 is repaired", func() string {
+	c.until(slow, "IPv6 is repaired", func() string {
 		if out, err := c.try("acme/web-1", "ping", "-c1", "-W1", "2001:4860:4860::8888"); err != nil {
 			return out
 		}
@@ -326,7 +356,7 @@ func (c *cloud) off6() {
 	c.copyTree("../../examples/dual-stack")
 	c.commit()
 	c.well()
-	c.in("acme/db-1", "ping", "-6", "-c1", "-W2", "2001:db8:100:9::1")
+	c.answered("acme/db-1", "-6", "2001:db8:100:9::1")
 	if out, err := c.try("internet", "ping", "-c1", "-W1", "2001:db8:100:9::db"); err == nil {
 		c.Errorf("db-1 is open: %s", out)
 	}

@@ -295,7 +295,7 @@ var hosts = []string{"kvm1", "kvm2"}
 func (c *cloud) well() {
 	c.Helper()
 	head := c.head()
-	c.until(20*time.Second, "all is well", func() string {
+	c.until(slow, "all is well", func() string {
 		for _, h := range hosts {
 			if why := c.unwell(h, head); why != "" {
 				return h + ": " + why
@@ -341,6 +341,48 @@ func (c *cloud) reaches(from, to string, limit time.Duration) {
 	})
 }
 
+// answered waits until a node's ping with such arguments is.
+func (c *cloud) answered(node string, args ...string) {
+	c.Helper()
+	c.until(soon, node+" pings "+strings.Join(args, " "), func() string {
+		out, err := c.try(node, append([]string{"ping", "-c1", "-W2"}, args...)...)
+		if err != nil {
+			return out
+		}
+		return ""
+	})
+}
+
+// fetched waits until a node has what curl brings with such arguments.
+func (c *cloud) fetched(node string, args ...string) string {
+	c.Helper()
+	var out string
+	c.until(soon, node+" fetches "+strings.Join(args, " "), func() (why string) {
+		var err error
+		if out, err = c.try(node, append([]string{"curl", "-s", "-m", "5"}, args...)...); err != nil {
+			return err.Error() + " " + out
+		}
+		return ""
+	})
+	return out
+}
+
+// comes reports whether f is true before soon is over: what must pass may take more
+// than one packet. Other than until it may be called in any goroutine.
+func (c *cloud) comes(f func() bool) bool {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(soon); ; {
+		switch {
+		case f():
+			return true
+		case c.ctx.Err() != nil || time.Now().After(end):
+			return false
+		}
+		<-tick.C
+	}
+}
+
 // pid is that of a service of a host, in its own counting, and how often it was
 // started anew.
 func (c *cloud) pid(host, service string) (pid, restarts int) {
@@ -362,7 +404,7 @@ func (c *cloud) kill9(host, service string) {
 	c.Helper()
 	pid, restarts := c.pid(host, service)
 	c.in("host/"+host, "kill", "-9", strconv.Itoa(pid))
-	c.until(10*time.Second, service+" is started anew", func() string {
+	c.until(slow, service+" is started anew", func() string {
 		if now, n := c.pid(host, service); n == restarts || now == 0 {
 			return "not yet"
 		}
@@ -387,19 +429,43 @@ func (c *cloud) made(host string) string {
 		ip -o -4 addr show dev cloudbr1 | cut -d' ' -f7`)
 }
 
-// dump prints the logs of a lab that failed.
+// dump prints the logs of a lab that failed, and what its hosts are like.
 func (c *cloud) dump(name string) {
 	dir, err := lab.Repo(name)
 	if err != nil {
 		return
 	}
 	_ = filepath.WalkDir(filepath.Dir(dir), func(path string, e os.DirEntry, err error) error {
-		if err == nil && (strings.HasSuffix(path, "agent.log") || strings.HasPrefix(filepath.Base(path), "console-")) {
+		base := filepath.Base(path)
+		if err == nil && (base == "agent.log" || base == "ovs-vswitchd.log" || strings.HasPrefix(base, "console-")) {
 			text, _ := os.ReadFile(path)
 			c.Logf("--- %s\n%s", path, text[max(0, len(text)-20000):])
 		}
 		return nil
 	})
+	if c.lab == nil { // it never came up
+		if c.lab, err = lab.Dial(name); err != nil {
+			return
+		}
+		defer func() { _ = c.lab.Close() }()
+	}
+	// The test's own time may be over.
+	var cancel context.CancelFunc
+	c.ctx, cancel = context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	s, err := c.lab.Status(c.ctx)
+	c.Logf("--- the lab: %v\n%+v", err, s)
+	for _, n := range s.Nodes {
+		if n.Kind != lab.KindHost {
+			continue
+		}
+		out, _ := c.try(n.Name, "sh", "-c", `weft status
+			ip -d -s link
+			ovs-vsctl --columns=name,ofport,ifindex,admin_state,link_state,mtu,error,external_ids list interface
+			ovs-ofctl -O OpenFlow14 dump-flows weft-int
+			ovs-ofctl -O OpenFlow14 dump-ports weft-int`)
+		c.Logf("--- %s\n%s", n.Name, out)
+	}
 }
 
 // A probe is a command of the test binary that runs in a node.

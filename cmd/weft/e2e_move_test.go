@@ -17,10 +17,10 @@ import (
 	"weft.dev/reconcile/lab"
 )
 
-// longest is how long packets of a guest that moves may be lost on a busy
-// machine. A tenth of it is usual, a quarter of which is the pause that an agent
-// makes between a driver's news and its look.
-const longest = 2 * time.Second
+// longest is how long packets of a guest that moves may be lost on a machine that
+// is busy with other things. Some 0.1 s are usual; a guest whose port nobody noticed
+// waits for an agent's look at everything, which is a minute.
+const longest = soon
 
 // movers are a guest of each isolation, with a neighbour that stays.
 var movers = []struct{ fabric, guest, peer string }{

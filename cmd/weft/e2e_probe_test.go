@@ -22,7 +22,7 @@ import (
 // called weft: what sends and answers packets there.
 var probes = map[string]func(args []string) error{
 	"e2e-ping": probePing, "e2e-stream": probeStream, "e2e-echo": probeEcho, "e2e-shout": probeShout, "e2e-frame": probeFrame,
-	"e2e-floor": probeFloor, "e2e-pass": probePass, "e2e-knock": probeKnock, "e2e-try": probeTry,
+	"e2e-floor": probeFloor, "e2e-pass": probePass, "e2e-knock": probeKnock, "e2e-try": probeTry, "e2e-try6": probeTry6,
 }
 
 // every is the pace of pings and stream: one packet in so long.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,6 +31,7 @@ func TestRealMachine(t *testing.T) {
 		{"Packets", (*cloud).realPackets},
 		{"Exec", (*cloud).realExec},
 		{"HotPlug", (*cloud).realHotPlug},
+		{"Migration", (*cloud).realMigration},
 		{"Life", (*cloud).realLife},
 	} {
 		t.Run(part.name, func(t *testing.T) {
@@ -73,11 +75,13 @@ func (c *cloud) realPackets() {
 		c.Errorf("its resolver: %q", out)
 	}
 	// 1400 bytes and headers are more than what would pass with a wrong MTU.
-	c.in(fort, "sh", "-ec", "for to in 10.1.1.1 near far "+guests["acme/far/back"]+" "+world+"; do ping -c1 -W3 -s1400 $to; done")
-	for _, from := range []string{"acme/near", "acme/far"} {
-		c.in(from, "ping", "-c1", "-W3", "-M", "do", "-s", "1422", "fort")
+	for _, to := range []string{"10.1.1.1", "near", "far", guests["acme/far/back"], world} {
+		c.answered(fort, "-s1400", to)
 	}
-	c.in("acme/far", "ping", "-c1", "-W3", back)
+	for _, from := range []string{"acme/near", "acme/far"} {
+		c.answered(from, "-M", "do", "-s", "1422", "fort")
+	}
+	c.answered("acme/far", back)
 	// TCP both ways: checksums are right, too.
 	c.in(fort, "sh", "-c", "head -c 1000000 /dev/zero >/tmp/zero && httpd -h /tmp")
 	if out := c.in("acme/far", "curl", "-s", "-m", "10", "-o", "/dev/null", "-w", "%{size_download}", "http://"+web+"/zero"); out != "1000000" {
@@ -86,7 +90,12 @@ func (c *cloud) realPackets() {
 	if out := c.in(fort, "wget", "-O", "-", "http://"+world+"/"); !strings.Contains(out, "192.0.2.") {
 		c.Errorf("the internet sees the machine as %s", out)
 	}
-	// It cannot lie.
+	c.honest()
+}
+
+// honest: the real machine cannot lie where it is now.
+func (c *cloud) honest() {
+	c.Helper()
 	if out, err := c.try(fort, "sh", "-c", "ip addr add 10.1.1.250/24 dev eth0; ping -c1 -W1 -I 10.1.1.250 10.1.1.1; s=$?; ip addr del 10.1.1.250/24 dev eth0; exit $s"); err == nil {
 		c.Errorf("the machine got through with another address: %s", out)
 	}
@@ -178,22 +187,78 @@ func (c *cloud) realHotPlug() {
 			})
 		}
 		c.in("host/kvm1", "virsh", "attach-device", "acme.fort", file, "--live")
-		if nic.link == "eth1" { // of a device that is made anew under a port the switch tells nobody: weft sees it when it looks
-			c.in("host/kvm1", "weft", "reconcile")
-		}
 		c.reaches("acme/far", nic.address, slow)
 	}
-	c.in(fort, "ping", "-c1", "-W3", "far")
+	c.answered(fort, "far")
 	for h, id := range c.applied() {
 		c.Logf("%s: %d applies for two cards that went and came", h, id-before[h])
 	}
 }
 
-// realLife: it does not move as it runs, and is switched off by itself and by
-// others.
+// realMigration: libvirt brings it to another host as it runs, under pings and a TCP
+// connection, and a commit brings it back.
+func (c *cloud) realMigration() {
+	guests := c.cards()
+	web, back := guests["acme/fort/web"], guests["acme/fort/back"]
+	const one, both = "  host: kvm1\n  nics:\n", "  host: kvm1\n  hosts: [kvm1, kvm2]\n  nics:\n"
+	c.edit("cloud.yaml", one, both)
+	c.commit()
+	// The next command kills what has not left this one's group.
+	c.in(fort, "sh", "-c", `touch /tmp/this-life
+		setsid nc -ll -p 4712 -e cat >/dev/null 2>&1 </dev/null &
+		until netstat -ltn | grep -q :4712; do usleep 100000; done`)
+	ping := c.pinging("acme/near", web)
+	stream := c.probe("acme/far", "e2e-stream", web+":4712")
+	for _, hop := range []struct {
+		from, to string
+		move     func()
+	}{
+		{"kvm1", "kvm2", func() { c.must("lab", "move", fort, "kvm2") }},
+		{"kvm2", "kvm1", func() {
+			// Once Git has it on kvm2, weft plugs its second card there, too.
+			c.edit("cloud.yaml", both, strings.Replace(both, "host: kvm1", "host: kvm2", 1))
+			c.commit()
+			c.reaches("acme/far", back, slow)
+			c.edit("cloud.yaml", strings.Replace(both, "host: kvm1", "host: kvm2", 1), both)
+			c.commit()
+		}},
+	} {
+		n := c.node(fort)
+		mac, err := net.ParseMAC(n.NICs[0].MAC)
+		if err != nil {
+			c.Fatal(err)
+		}
+		ofport := c.ofport(hop.from, n.NICs[0].Port)
+		began := time.Now()
+		hop.move()
+		c.Logf("to %s in %v", hop.to, time.Since(began).Round(10*time.Millisecond))
+		if n = c.node(fort); n.Host != hop.to || n.State != lab.Up || !n.NICs[0].Plugged || n.NICs[0].Port == "" || !n.NICs[1].Ready {
+			c.Errorf("the lab says of it on %s: %+v", hop.to, n)
+		}
+		c.reaches("acme/near", web, slow)
+		c.reaches("acme/far", web, slow)
+		c.until(slow, "nothing of the machine is left on "+hop.from, func() string { return c.leftovers(hop.from, mac, ofport) })
+		if out := c.in("host/"+hop.from, "virsh", "list", "--name"); strings.TrimSpace(out) != "" {
+			c.Errorf("%s still runs %s", hop.from, out)
+		}
+		c.honest()
+	}
+	c.reaches("acme/far", back, slow)
+	c.in(fort, "test", "-e", "/tmp/this-life")
+	p, s := ping.tally(), stream.tally()
+	c.Logf("there and back: %d of %d pings lost (gap %v), TCP lost %d of %d (gap %v)",
+		p.Lost, p.Sent, p.Gap.Round(time.Millisecond), s.Lost, s.Sent, s.Gap.Round(time.Millisecond))
+	if s.Lost > 0 {
+		c.Errorf("a TCP connection lost %d of %d", s.Lost, s.Sent)
+	}
+	c.edit("cloud.yaml", both, one)
+	c.commit()
+}
+
+// realLife: it is switched off by itself and by others.
 func (c *cloud) realLife() {
-	if out, code := c.weft("lab", "move", fort, "kvm2"); code != exitError || !strings.Contains(out, "qemu") {
-		c.Errorf("a machine that runs moved: exit status %d\n%s", code, out)
+	if out, code := c.weft("lab", "move", fort, "nowhere"); code != exitError || !strings.Contains(out, "nowhere") {
+		c.Errorf("move to nowhere: exit status %d\n%s", code, out)
 	}
 	port := c.node(fort).NICs[0].Port
 	_, _ = c.try(fort, "poweroff", "-f") // it cannot say how that went

@@ -147,8 +147,11 @@ func (l *labApp) start() *cobra.Command {
 func (l *labApp) move() *cobra.Command {
 	return &cobra.Command{
 		Use:   "move ACCOUNT/VM HOST",
-		Short: "Unplug a VM and plug it on another of its hosts, as a live migration does",
-		Args:  cobra.ExactArgs(2),
+		Short: "Move a VM to another of its hosts as it runs",
+		Long: `A VM in a namespace is unplugged and plugged on the other host, as a live migration does; one
+with the annotation weft.dev/lab-runtime: qemu is migrated by libvirt. One that does not run is
+started there.`,
+		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return l.with(func(c *lab.Client) error { return c.Move(cmd.Context(), args[0], args[1]) })
 		},

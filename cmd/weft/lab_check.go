@@ -287,8 +287,15 @@ func runAnswer(args []string) int {
 	return exitOK
 }
 
-func (k *checker) ok(ctx context.Context, node string, argv ...string) error {
-	_, err := k.output(ctx, node, argv...)
+// tries is how often what must pass is tried: one packet may be lost.
+const tries = 3
+
+func (k *checker) ok(ctx context.Context, node string, argv ...string) (err error) {
+	for range tries {
+		if _, err = k.output(ctx, node, argv...); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
 	return err
 }
 
@@ -301,7 +308,13 @@ func (k *checker) no(ctx context.Context, node string, argv ...string) error {
 
 // says runs a command whose output must hold the machine's or address' name.
 func (k *checker) says(ctx context.Context, node, want string, argv ...string) error {
-	out, err := k.output(ctx, node, argv...)
+	var out string
+	var err error
+	for range tries {
+		if out, err = k.output(ctx, node, argv...); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -7,12 +7,14 @@ import (
 	"slices"
 	"strings"
 
+	"weft.dev/reconcile/agent"
 	"weft.dev/reconcile/engine"
 	"weft.dev/reconcile/host/facts"
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/plan"
 	"weft.dev/reconcile/resource"
 	"weft.dev/reconcile/source"
+	"weft.dev/reconcile/status"
 )
 
 // A live is this machine and what is to be made of it.
@@ -31,7 +33,9 @@ func (a *app) planHost(ctx context.Context, dir string, f planFlags) (*live, err
 	}
 	defer func() { _ = files.Close() }()
 	h := a.machine()
-	t, err := newCompilerOf(h.Name).compile(files, map[string]model.Facts{h.Name: facts.Of(ctx, h)})
+	known := facts.Of(ctx, h)
+	known.Outside = a.outside(ctx)
+	t, err := newCompilerOf(h.Name).compile(files, map[string]model.Facts{h.Name: known})
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +47,7 @@ func (a *app) planHost(ctx context.Context, dir string, f planFlags) (*live, err
 	if !slices.Contains(t.Hosts(), h.Name) {
 		return nil, fmt.Errorf("the tree has no host %s: its hosts are %s", h.Name, strings.Join(t.Hosts(), ", "))
 	}
-	l := &live{engine: newEngine(h, f.secrets, nil), intent: t.Intent(h.Name), options: engine.Options{Lock: digest(t.text), Watched: f.watched}}
+	l := &live{engine: newEngine(h, f.secrets, nil), intent: t.Intent(h.Name), options: engine.Options{Lock: digest(t.text), Declared: t.Declared, Watched: f.watched}}
 	if l.options.Target, err = targets(f.target, t); err != nil {
 		return nil, err
 	}
@@ -52,6 +56,16 @@ func (a *app) planHost(ctx context.Context, dir string, f planFlags) (*live, err
 	}
 	veto(l.report, t, nil)
 	return l, nil
+}
+
+// outside is the fact of NICs that have a port here, though it is none of their VM's
+// hosts: what the agent sees of them, as it holds for what it makes.
+func (a *app) outside(ctx context.Context) string {
+	s, err := agent.NewClient(a.machine()).Status(ctx)
+	if err != nil {
+		return "" // nobody made anything for them
+	}
+	return outsideText(status.Outside(s.NICs))
 }
 
 // planIntent looks at this machine and plans the way to an intent that was stored. No policy

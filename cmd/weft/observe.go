@@ -127,7 +127,7 @@ func (a *app) planObserved(dir string, f planFlags) (*plan.Report, error) {
 	if err := a.refuse(t); err != nil {
 		return nil, err
 	}
-	opt := plan.Options{Lock: digest(t.text)}
+	opt := plan.Options{Lock: digest(t.text), Declared: t.Declared}
 	if opt.Target, err = targets(f.target, t); err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -20,11 +19,9 @@ import (
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/plan"
 	"weft.dev/reconcile/plan/render"
-	"weft.dev/reconcile/plugin"
 	"weft.dev/reconcile/reach"
 	"weft.dev/reconcile/resource"
 	"weft.dev/reconcile/source"
-	"weft.dev/schema"
 )
 
 type planFlags struct {
@@ -193,6 +190,7 @@ func (a *app) planBase(ctx context.Context, dir string, f planFlags) (*plan.Repo
 	if err == nil {
 		tellOfferings(r, changes)
 		tellUpstream(r, base, head)
+		tellAdvertised(r, base, head)
 		veto(r, head, base)
 	}
 	return r, err
@@ -214,7 +212,7 @@ func (a *app) refuse(t *compiled) error {
 
 // between plans the way of every host from one tree to another.
 func between(base, head *compiled, from, to string, target []string) (*plan.Report, error) {
-	opt := plan.Options{Revision: to, Lock: digest(head.text)}
+	opt := plan.Options{Revision: to, Lock: digest(head.text), Declared: head.Declared}
 	var err error
 	if opt.Target, err = targets(target, base, head); err != nil {
 		return nil, err
@@ -243,7 +241,7 @@ func between(base, head *compiled, from, to string, target []string) (*plan.Repo
 	for _, c := range changes {
 		ways.Added, ways.Removed = append(ways.Added, c.Added...), append(ways.Removed, c.Removed...)
 	}
-	ways = ways.Join(membership(base.Domains(), head.Domains(), opt.Target))
+	ways = ways.Join(reach.Heard(base.Domains(), head.Domains(), func(o resource.Owner) bool { return concerns(opt.Target, string(o)) }))
 	r := plan.NewReport(from, to, hosts)
 	r.Allocations = slices.DeleteFunc(allocations(base.lock, head.lock), func(a plan.Allocation) bool {
 		return !concerns(opt.Target, a.Owner)
@@ -297,28 +295,6 @@ func narrowed(in *resource.Intent, target []resource.Owner) *resource.Intent {
 		}
 	}
 	return resource.NewIntent(in.Host, keep, nil)
-}
-
-// membership tells who came into a broadcast domain, and who left one.
-func membership(base, head []plugin.Domain, target []resource.Owner) reach.Change {
-	had := make(map[schema.ID]plugin.Domain, len(base))
-	for _, d := range base {
-		if concerns(target, d.Network.String()) {
-			had[d.Network] = d
-		}
-	}
-	var changed []plugin.Domain
-	for _, d := range head {
-		if !concerns(target, d.Network.String()) {
-			continue
-		}
-		if old, ok := had[d.Network]; ok && slices.Equal(old.NICs, d.NICs) && len(old.Gates)+len(d.Gates) == 0 {
-			delete(had, d.Network)
-			continue
-		}
-		changed = append(changed, d)
-	}
-	return reach.Compare(reach.Members(slices.Collect(maps.Values(had))), reach.Members(changed))
 }
 
 func reachability(c reach.Change) *plan.Reachability {

@@ -49,13 +49,15 @@ func tellUpstream(r *plan.Report, base, head *compiled) {
 	}
 }
 
-// notesOf are the routes that have to be upstream of the routers of a host.
+// notesOf are the routes that have to be upstream of the routers of a host, and the
+// advertisements that its guests wait for.
 func notesOf(t *compiled, host string) []string {
 	var out []string
 	for _, n := range t.Networks() {
 		if way := upstream(n); way != "" && n.Router.Host.Name == host {
 			out = append(out, fmt.Sprintf("The world reaches %s by a route to %s, which is the operator's to add.", ownerOf(n), way))
 		}
+		out = append(out, advertisedOn(n, host)...)
 	}
 	return out
 }

@@ -57,3 +57,32 @@ func TestUpstream(t *testing.T) {
 		t.Errorf("kvm2 says %q", notes)
 	}
 }
+
+// What gateways have to advertise is said when it comes or changes, and on the hosts
+// where guests wait for it.
+func TestAdvertised(t *testing.T) {
+	tree, err := newCompiler().workTree("../../examples/shared-dual-stack")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := newCompiler().workTree("../../examples/security-groups")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const given = "2001:db8:120::/64 by the gateway 2001:db8:120::1: on-link, managed (flag M), not autonomous"
+	const made = "2001:db8:130::/64 by the gateway 2001:db8:130::fe: on-link, autonomous, with other configuration (flag O)"
+	r := &plan.Report{}
+	tellAdvertised(r, before, tree)
+	if len(r.Checks) != 2 || !strings.Contains(r.Checks[0].Message, made) || !strings.Contains(r.Checks[1].Message, given) || r.Checks[0].Source.Line == 0 {
+		t.Errorf("%+v", r.Checks)
+	}
+	r = &plan.Report{}
+	tellAdvertised(r, tree, tree)
+	tellAdvertised(r, tree, before)
+	if len(r.Checks) > 0 {
+		t.Errorf("nothing changes: %+v", r.Checks)
+	}
+	if notes := strings.Join(notesOf(tree, "kvm2"), "\n"); !strings.Contains(notes, given) || !strings.Contains(notes, made) {
+		t.Errorf("kvm2 says %q", notes)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -12,6 +13,8 @@ import (
 
 	"weft.dev/reconcile/agent"
 	"weft.dev/reconcile/engine"
+	"weft.dev/reconcile/plan"
+	"weft.dev/reconcile/plan/render"
 	"weft.dev/reconcile/status"
 )
 
@@ -21,7 +24,7 @@ func (a *app) verbs() []*cobra.Command {
 }
 
 func (a *app) style(all bool) status.Style {
-	return status.Style{Color: a.color(a.out), Now: time.Now(), All: all}
+	return status.Style{Color: a.color(a.out), Now: time.Now(), All: all, Width: a.width(a.out)}
 }
 
 func outputFlag(c *cobra.Command, format *string) {
@@ -158,11 +161,14 @@ func (a *app) historyText(list []engine.Record) error {
 	}
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "WHEN\tREVISION\tOUTCOME\tTOOK\tADD\tCHANGE\tDESTROY\tREPAIRED")
+	fmt.Fprintln(w, "WHEN\tREVISION\tOUTCOME\tTOOK\tCHANGES")
 	for _, r := range list {
 		rev := cmp.Or(status.Short(r.Revision), "by hand")
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\n", r.Began.Local().Format(time.DateTime), rev,
-			r.Outcome, r.Took.Round(time.Millisecond), r.Count.Add, r.Count.Change, r.Count.Destroy, r.Count.Drift)
+		changes := fmt.Sprintf("+%d ~%d -%d", r.Count.Add, r.Count.Change, r.Count.Destroy)
+		if r.Count.Drift > 0 {
+			changes += fmt.Sprintf(", %d repaired", r.Count.Drift)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Began.Local().Format(time.DateTime), rev, r.Outcome, r.Took.Round(time.Millisecond), changes)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -178,16 +184,61 @@ func (a *app) historyText(list []engine.Record) error {
 	return nil
 }
 
+// mostDone is how many owners a verb names.
+const mostDone = 3
+
+// done says what an apply did, or was to do, to whom: "implement network/acme/web". The
+// host's own share is told where there is nothing else.
+func done(r engine.Record) string {
+	shared := func(x engine.Action) bool { return strings.HasPrefix(string(x.Owner), "host/") }
+	alone := !slices.ContainsFunc(r.Actions, func(x engine.Action) bool { return !shared(x) })
+	var verbs []string
+	to := map[string][]string{}
+	add := func(verb string, of func(engine.Action) bool) {
+		for _, x := range r.Actions {
+			if of(x) && (alone || !shared(x)) && !slices.Contains(to[verb], string(x.Owner)) {
+				to[verb] = append(to[verb], string(x.Owner))
+			}
+		}
+		if len(to[verb]) > 0 {
+			verbs = append(verbs, verb)
+		}
+	}
+	for _, p := range plan.Phases() {
+		add(string(p), func(x engine.Action) bool { return x.Phase == p && !x.Drift })
+	}
+	add("repair", func(x engine.Action) bool { return x.Drift })
+	for i, v := range verbs {
+		list := to[v]
+		if n := len(list) - mostDone; n > 1 {
+			list = append(list[:mostDone:mostDone], fmt.Sprintf("%d more", n))
+		}
+		verbs[i] = v + " " + strings.Join(list, ", ")
+	}
+	return strings.Join(verbs, "; ")
+}
+
 // remarks writes what is to be said of one apply.
 func (a *app) remarks(r engine.Record) {
+	const indent = "    "
+	say := func(words string) {
+		lines := []string{oneLine(words)}
+		if width := a.width(a.out); width > 0 {
+			lines = render.Wrap(lines[0], max(width-len(indent), 40))
+		}
+		fmt.Fprintln(a.out, indent+strings.Join(lines, "\n"+indent))
+	}
+	if words := done(r); words != "" {
+		say(words)
+	}
 	if r.Tries > 1 {
-		fmt.Fprintf(a.out, "    tried %d times\n", r.Tries)
+		say(fmt.Sprintf("tried %d times", r.Tries))
 	}
 	if r.Note != "" {
-		fmt.Fprintf(a.out, "    %s\n", oneLine(r.Note))
+		say(r.Note)
 	}
 	for _, f := range r.Failures {
-		fmt.Fprintf(a.out, "    %s %s: %s\n", f.Owner, f.ID, oneLine(f.Error))
+		say(fmt.Sprintf("%s %s: %s", f.Owner, f.ID, f.Error))
 	}
 }
 

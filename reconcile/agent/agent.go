@@ -51,6 +51,8 @@ type Compiled struct {
 	Diags  schema.Diags
 	// Guru names who designed an owner's network, "" where nobody did; may be nil.
 	Guru func(owner resource.Owner) string
+	// Declared reports whether the tree has an owner; may be nil.
+	Declared func(owner resource.Owner) bool
 	// Guests yields the NICs of the whole tree; nil where nobody knows them.
 	Guests iter.Seq[Guest]
 	// Notes are facts of the tree for who looks at this host.
@@ -117,8 +119,10 @@ type Agent struct {
 	mu     sync.Mutex
 	status *status.Status
 	due    map[resource.Kind]bool // to be looked at, as drivers say
+	urgent bool                   // some of it now
 
 	// What follows belongs to the loop.
+	hurried  time.Time // when it looked at something without a pause
 	compiled *Compiled // in force; nil before there is one
 	revision source.Revision
 	trouble  trouble
@@ -200,7 +204,7 @@ func (a *Agent) watch(ctx context.Context, d driver.Driver) {
 				if len(kinds) == 0 {
 					kinds = d.Kinds()
 				}
-				a.stir(kinds)
+				a.stir(kinds, s.Now)
 			})
 		})
 		if err == nil || ctx.Err() != nil {
@@ -217,10 +221,12 @@ func (a *Agent) watch(ctx context.Context, d driver.Driver) {
 	}
 }
 
-// stir has the loop look at kinds soon. It does not block.
-func (a *Agent) stir(kinds []resource.Kind) {
+// stir has the loop look at kinds soon, or now if it did not hurry lately. It does
+// not block.
+func (a *Agent) stir(kinds []resource.Kind, now bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.urgent = a.urgent || now
 	if a.due == nil {
 		a.due = map[resource.Kind]bool{}
 	}
@@ -238,8 +244,23 @@ func (a *Agent) takeDue() []resource.Kind {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	out := slices.Sorted(maps.Keys(a.due))
-	a.due = nil
+	a.due, a.urgent = nil, false
 	return out
+}
+
+// unhurried is how many pauses the loop makes before news that cannot wait are
+// looked at without one again: where they come in a storm, each look takes many.
+const unhurried = 10
+
+// hurry reports whether what is due is to be looked at without a pause.
+func (a *Agent) hurry() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.urgent || time.Since(a.hurried) < unhurried*a.Debounce {
+		return false
+	}
+	a.hurried = time.Now()
+	return true
 }
 
 // sleep waits for d; false if ctx ended before.

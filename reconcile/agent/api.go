@@ -252,10 +252,10 @@ func (a *Agent) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, a.Limit)
 	defer cancel()
 	err := a.recovering(func() error {
-		r, err := a.Engine.Reconcile(ctx, a.desired(), engine.Options{Revision: a.revision.String(), Lock: a.compiled.Lock, Dry: true})
+		r, err := a.Engine.Reconcile(ctx, a.desired(), engine.Options{Revision: a.revision.String(), Lock: a.compiled.Lock, Declared: a.compiled.Declared, Dry: true})
 		if err == nil {
 			a.drift.take(r, time.Now())
-			a.stir(nil)
+			a.stir(nil, false)
 		}
 		return err
 	})

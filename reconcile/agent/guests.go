@@ -122,13 +122,7 @@ func (a *Agent) see(list []status.NIC) {
 	if !ok {
 		return
 	}
-	var outside []string
-	for _, n := range list {
-		if n.State == status.NICOutside {
-			outside = append(outside, n.ID)
-		}
-	}
-	if s.See(outside) {
+	if s.See(status.Outside(list)) {
 		a.recompile.Store(true)
 		select {
 		case a.refetch <- struct{}{}:

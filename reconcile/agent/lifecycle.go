@@ -7,54 +7,78 @@ import (
 	"weft.dev/reconcile/status"
 )
 
+// lives are the states of networks on this host, filled into what was found of owners.
+type lives map[resource.Owner]status.Owner
+
+func (l lives) set(name resource.Owner, lifecycle string) {
+	o := l[name]
+	o.Name, o.Lifecycle = name, lifecycle
+	if o.State == "" {
+		o.State = status.OwnerReady
+	}
+	l[name] = o
+}
+
+func isNetwork(o resource.Owner) bool { return strings.HasPrefix(string(o), "network/") }
+
 // lifecycles fills in the state of each network on this host: of those that should
 // be here, of those that are idle, and of those that no document asks for.
-func (a *Agent) lifecycles(in *resource.Intent, found map[resource.Owner]status.Owner) {
-	isNetwork := func(o resource.Owner) bool { return strings.HasPrefix(string(o), "network/") }
-	verified := a.Engine.Verified().Intent
-	set := func(name resource.Owner, lifecycle string) {
-		o := found[name]
-		o.Name, o.Lifecycle = name, lifecycle
-		if o.State == "" {
-			o.State = status.OwnerReady
-		}
-		found[name] = o
-	}
-	for _, f := range in.Fragments {
-		if !isNetwork(f.Owner) {
-			continue
-		}
-		set(f.Owner, status.Implemented)
-		if found[f.Owner].State != status.OwnerReady && (verified == nil || verified.Fragment(f.Owner) == nil) {
-			set(f.Owner, status.Implementing)
-		}
-	}
+func (a *Agent) lifecycles(in *resource.Intent, found lives) {
+	a.wanted(in, found)
 	idle := map[resource.Owner]bool{}
 	for _, t := range in.Terms {
 		if t.Idle && in.Fragment(t.Owner) == nil {
 			idle[t.Owner] = true
-			set(t.Owner, status.Allocated)
+			found.set(t.Owner, status.Allocated)
 		}
 	}
 	if a.result == nil {
 		return
 	}
 	for _, x := range a.result.Left.Actions {
-		switch o := x.Owner(); {
-		case !isNetwork(o) || in.Fragment(o) != nil:
-		case idle[o]:
-			set(o, status.Shutdown)
-		default:
-			set(o, status.Destroy)
+		if o := x.Owner(); isNetwork(o) && in.Fragment(o) == nil {
+			found.set(o, a.leaving(o, idle[o]))
 		}
 	}
 	for _, h := range a.result.Left.Held {
 		if h.Cause != resource.HoldLingering {
 			continue
 		}
-		set(h.Owner, status.Shutdown)
+		found.set(h.Owner, status.Shutdown)
 		o := found[h.Owner]
 		o.State, o.Message, o.Resources = status.OwnerWaiting, h.Reason, h.Resources
 		found[h.Owner] = o
 	}
+}
+
+// wanted fills in the state of networks that should be here: of those that are held it
+// is what it was.
+func (a *Agent) wanted(in *resource.Intent, found lives) {
+	verified := a.Engine.Verified().Intent
+	was := func(o resource.Owner) bool { return verified != nil && verified.Fragment(o) != nil }
+	for _, f := range in.Fragments {
+		switch {
+		case !isNetwork(f.Owner):
+		case found[f.Owner].State != status.OwnerReady && !was(f.Owner):
+			found.set(f.Owner, status.Implementing)
+		default:
+			found.set(f.Owner, status.Implemented)
+		}
+	}
+	for _, h := range in.Holds {
+		if isNetwork(h.Owner) && in.Fragment(h.Owner) == nil && was(h.Owner) {
+			found.set(h.Owner, status.Implemented)
+		}
+	}
+}
+
+// leaving is the state of a network of which something is here that should not be.
+func (a *Agent) leaving(o resource.Owner, idle bool) string {
+	switch {
+	case idle:
+		return status.Shutdown
+	case a.compiled != nil && a.compiled.Declared != nil && a.compiled.Declared(o):
+		return status.Implemented // on other hosts
+	}
+	return status.Destroy
 }

@@ -31,17 +31,18 @@ func TestLifecycles(t *testing.T) {
 	}, nil)
 	in.Terms = []resource.Term{{Owner: "network/acme/goes", Idle: true}, {Owner: "network/acme/idle", Idle: true}, {Owner: "network/acme/waits", Idle: true, Linger: 1}}
 	a.result = &engine.Result{Left: &plan.Plan{
-		Actions: []*plan.Action{gone("goes"), gone("removed")},
+		Actions: []*plan.Action{gone("goes"), gone("removed"), gone("elsewhere")},
 		Held:    []plan.Held{{Hold: resource.Hold{Owner: "network/acme/waits", Cause: resource.HoldLingering, Reason: "shutdown, after 10m"}, Resources: 4}},
 	}}
-	found := map[resource.Owner]status.Owner{
+	a.compiled = &Compiled{Declared: func(o resource.Owner) bool { return o == "network/acme/elsewhere" }}
+	found := lives{
 		"network/acme/runs":  {State: status.OwnerReady},
 		"network/acme/comes": {State: status.OwnerFailing},
 	}
 	a.lifecycles(in, found)
 	for name, want := range map[string]string{
 		"runs": status.Implemented, "comes": status.Implementing, "idle": status.Allocated,
-		"goes": status.Shutdown, "waits": status.Shutdown, "removed": status.Destroy,
+		"goes": status.Shutdown, "waits": status.Shutdown, "removed": status.Destroy, "elsewhere": status.Implemented,
 	} {
 		if got := found[resource.Owner("network/acme/"+name)].Lifecycle; got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)

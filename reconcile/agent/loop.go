@@ -52,11 +52,16 @@ func (a *Agent) loop(ctx context.Context) {
 				retry = a.useStored(ctx)
 			}
 		case <-a.stirred:
-			if !waiting {
-				soon.Reset(a.Debounce)
-				waiting = true
+			if !a.hurry() {
+				if !waiting {
+					soon.Reset(a.Debounce)
+					waiting = true
+				}
+				continue
 			}
-			continue
+			soon.Stop()
+			waiting = false
+			retry = a.pass(ctx, a.takeDue())
 		case <-soon.C:
 			waiting = false
 			retry = a.pass(ctx, a.takeDue())
@@ -191,7 +196,7 @@ func (a *Agent) pass(ctx context.Context, kinds []resource.Kind) (retry time.Tim
 	defer cancel()
 	defer a.feeding()()
 	began := time.Now()
-	o := engine.Options{Revision: a.revision.String(), Lock: a.compiled.Lock, Kinds: kinds, Force: a.force, Consent: a.consent}
+	o := engine.Options{Revision: a.revision.String(), Lock: a.compiled.Lock, Declared: a.compiled.Declared, Kinds: kinds, Force: a.force, Consent: a.consent}
 	_, o.Dry = a.saved.get().Suspended[""]
 	a.force, a.consent = false, false
 	var result *engine.Result

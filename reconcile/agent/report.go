@@ -35,8 +35,9 @@ func (a *Agent) report() {
 		st.NICs = nicsHere(a.Host.Name, a.compiled.Guests, a.Engine.Guests(), st.NICs, now)
 		a.see(st.NICs)
 	}
-	st.Diagnostics, st.Notes = nil, nil
+	st.Diagnostics, st.Notes, st.Intent = nil, nil, ""
 	if a.compiled != nil {
+		st.Intent = IntentPrint(a.compiled.Intent)
 		for i := range a.compiled.Diags {
 			st.Diagnostics = append(st.Diagnostics, a.compiled.Diags[i].String())
 		}
@@ -69,6 +70,9 @@ func (a *Agent) report() {
 	a.Metrics.state(st)
 	notify("STATUS=" + st.Line())
 }
+
+// IntentPrint is what a status says of an intent.
+func IntentPrint(in *resource.Intent) string { return fmt.Sprintf("%016x", in.Fingerprint()) }
 
 func bounded(l []string) []string {
 	if more := len(l) - maxNotes; more > 0 {
@@ -218,7 +222,7 @@ func (a *Agent) progress() status.Condition {
 		c.True, c.Reason, c.Message = true, "Retrying", "tried again at "+r.Retry.Format(time.TimeOnly)
 	}
 	if a.trouble.locked != nil {
-		c.True, c.Reason, c.Message = true, "Waiting", a.trouble.locked.Error()
+		c.True, c.Reason, c.Message = true, status.ReconcilingWaits, a.trouble.locked.Error()
 	}
 	if a.compiled == nil {
 		c.True, c.Reason, c.Message = true, "Starting", "waiting for the repository"

@@ -95,7 +95,7 @@ func before(a, b Entry) bool {
 func fieldName(s string) string {
 	for _, f := range [...]string{
 		model.FieldCTZone, model.FieldIP, model.FieldMAC, model.FieldVNet, model.FieldAddress, model.FieldSourceNAT,
-		model.FieldHost, model.FieldGuestMAC, model.FieldPublicMAC, model.FieldGuestIP, model.FieldIP6, model.FieldPublicIP6, model.FieldSharedVNet, model.FieldSecondary,
+		model.FieldHost, model.FieldGuestMAC, model.FieldPublicMAC, model.FieldGuestIP, model.FieldIP6, model.FieldGuestIP6, model.FieldPublicIP6, model.FieldSharedVNet, model.FieldSecondary,
 	} {
 		if s == f {
 			return f

@@ -1,8 +1,6 @@
 package compile
 
 import (
-	"strconv"
-
 	"weft.dev/reconcile/model"
 	"weft.dev/schema"
 )
@@ -12,43 +10,37 @@ import (
 // addresses.
 const warnAt = 75
 
+// A use is a number of a physical network or public range that a unit has, or asks
+// for. number is set where several may have it: it is counted once.
+type use struct {
+	of     schema.ID
+	number string
+}
+
 // use notes which pools of the site u has a number of, or asks for one.
 func (w *worker) use(u *unit) {
 	for i := range u.demands {
 		d := &u.demands[i]
 		switch d.Field {
-		case model.FieldVNet:
-			if u.net == nil || u.net.Physical == nil {
+		case model.FieldVNet, model.FieldSharedVNet:
+			if u.net == nil || !u.net.OfPool(d) {
 				continue
 			}
-			id, ok := number(d.Fixed)
-			if d.Fixed == "" || ok && within(u.net.Physical.Spec.VNets, id) {
-				u.uses = append(u.uses, u.net.Physical.Doc.ID())
+			x := use{of: u.net.Physical.Doc.ID()}
+			if d.Shares != "" {
+				x.number = d.Fixed
 			}
+			u.uses = append(u.uses, x)
 		case model.FieldAddress, model.FieldSourceNAT:
 			value := d.Fixed
 			if value == "" {
 				value = w.lock.Number(d.Owner, d.Field)
 			}
 			if r := model.RangeOf(d.Pool, value); r != nil {
-				u.uses = append(u.uses, r.Doc.ID())
+				u.uses = append(u.uses, use{of: r.Doc.ID()})
 			}
 		}
 	}
-}
-
-func number(v string) (uint32, bool) {
-	n, err := strconv.ParseUint(v, 10, 32)
-	return uint32(n), err == nil
-}
-
-func within(ranges []schema.IDRange, id uint32) bool {
-	for _, r := range ranges {
-		if r.From <= id && id <= r.To {
-			return true
-		}
-	}
-	return false
 }
 
 // capacity warns of physical networks and public ranges that are nearly used up.
@@ -56,9 +48,16 @@ func (c *Compiler) capacity(ds *schema.Diags) {
 	if len(c.used) == 0 {
 		return
 	}
+	several := map[schema.ID]int{}
+	for x := range c.used {
+		if x.number != "" {
+			several[x.of]++
+		}
+	}
 	warn := func(d *schema.Document, path, what string, size uint64) {
-		n := c.used[d.ID()]
-		if size > 0 && uint64(n)*100 >= size*warnAt {
+		n := c.used[use{of: d.ID()}] + several[d.ID()]
+		// More than there are is an error that the lock tells.
+		if size > 0 && uint64(n)*100 >= size*warnAt && uint64(n) <= size {
 			ds.Warnf(d.At(path), "capacity", "%d of %d %s of %s are used (%d %%)", n, size, what, d.Meta.Name, uint64(n)*100/size).
 				Hintf("extend them before they are used up")
 		}

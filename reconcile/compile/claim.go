@@ -64,7 +64,7 @@ func (w *worker) claim(u *unit) {
 		}
 		switch {
 		case d.Field == model.FieldHost:
-		case d.Field == model.FieldIP, d.Field == model.FieldGuestIP, strings.HasPrefix(d.Field, model.FieldSecondaryIP):
+		case d.Field == model.FieldIP, d.Field == model.FieldGuestIP, strings.HasPrefix(d.Field, model.FieldSecondaryIP) && !strings.Contains(value, ":"):
 			guests = append(guests, value)
 		case value != "":
 			u.claims = append(u.claims, claim{key: claimKey{d.Pool.Space(), packed(d.Field, value)}, unit: u, demand: d})
@@ -106,7 +106,16 @@ func packed(field, value string) (out [16]byte) {
 		if ip, err := netip.ParseAddr(value); err == nil {
 			return ip.As16()
 		}
+	case model.FieldGuestIP6:
+		if ip, err := netip.ParseAddr(value); err == nil {
+			return ip.As16()
+		}
 	default:
+		if strings.HasPrefix(field, model.FieldSecondaryIP) {
+			if ip, err := netip.ParseAddr(value); err == nil {
+				return ip.As16()
+			}
+		}
 		copy(out[:], value)
 	}
 	return out
@@ -144,14 +153,37 @@ func (x *claims) add(u *unit) {
 	}
 }
 
-// stranger returns the first of list that does not share its number with c, or nil.
-func (c *claim) stranger(list []*claim) *claim {
-	for _, o := range list {
-		if o != c && (c.demand == nil || o.demand == nil || c.demand.Shares == "" || c.demand.Shares != o.demand.Shares) {
-			return o
-		}
+// shares says with whom c shares its number; "" is with nobody.
+func (c *claim) shares() string {
+	if c.demand == nil {
+		return ""
 	}
-	return nil
+	return c.demand.Shares
+}
+
+// firstOther is where in list the first is that does not share with list[0], or
+// len(list).
+func firstOther(list []*claim) int {
+	i := slices.IndexFunc(list, func(c *claim) bool { return c.shares() != list[0].shares() })
+	if i < 0 {
+		return len(list)
+	}
+	return i
+}
+
+// stranger is where in list the first is that does not share its number with
+// list[i], or len(list). other is firstOther of list: a thousand that share are
+// not compared with each other.
+func stranger(list []*claim, i, other int) int {
+	switch {
+	case list[i].shares() != list[0].shares():
+		return 0
+	case list[i].shares() != "":
+		return other
+	case i == 0:
+		return 1
+	}
+	return 0
 }
 
 func (x *claims) remove(u *unit) {
@@ -181,17 +213,19 @@ func (x *claims) judge(ds *schema.Diags, hold func(*unit, string)) {
 			return cmp.Or(cmp.Compare(a.pos().File, b.pos().File), cmp.Compare(a.pos().Line, b.pos().Line),
 				cmp.Compare(a.pos().Col, b.pos().Col), cmp.Compare(a.owner(), b.owner()))
 		})
+		apart := firstOther(list)
 		for i, c := range list {
-			other := c.stranger(list)
-			if other == nil {
+			j := stranger(list, i, apart)
+			if j == len(list) {
 				continue
 			}
+			other := list[j]
 			if c.nic != nil {
 				hold(c.unit, "interface "+c.nic.Interface+" on host "+c.host+" is also that of "+other.owner())
 			} else {
 				hold(c.unit, c.demand.Field+" of "+c.owner()+" is also that of "+other.owner())
 			}
-			if slices.Index(list, other) > i {
+			if j > i {
 				continue // it is reported there
 			}
 			switch {

@@ -40,7 +40,7 @@ type Compiler struct {
 	holds     map[schema.ID]verdict
 	shadows   map[string][]*plugin.Needs // of held networks, by host
 	shared    map[*unit]bool             // those of Shared networks
-	used      map[schema.ID]int          // numbers of pools that units have, see unit.uses
+	used      map[use]int                // numbers of pools that units have, see unit.uses
 }
 
 // input is what the last Update was given.
@@ -56,7 +56,7 @@ type input struct {
 func New(registry plugin.Registry) *Compiler {
 	return &Compiler{
 		registry: registry, input: input{fresh: true}, index: &model.Index{}, units: map[schema.ID]*unit{},
-		claims: newClaims(), marks: newMarks(), hosts: map[string]*host{}, shared: map[*unit]bool{}, used: map[schema.ID]int{},
+		claims: newClaims(), marks: newMarks(), hosts: map[string]*host{}, shared: map[*unit]bool{}, used: map[use]int{},
 	}
 }
 
@@ -135,6 +135,14 @@ func (c *Compiler) touchLoose(d *schema.Document, dirty map[schema.ID]bool) {
 func (c *Compiler) touchGroups(d *schema.Document, dirty map[schema.ID]bool) {
 	for _, id := range c.index.Concerned(d) {
 		if u := c.units[id]; u == nil || u.net == nil || u.net.Grouped() {
+			dirty[id] = true
+		}
+	}
+	if d.Kind != schema.KindSecurityGroup {
+		return
+	}
+	for id, u := range c.units { // where one is not known, the others are named
+		if slices.ContainsFunc(u.diags, func(x schema.Diag) bool { return x.Code == "unknown-security-group" }) {
 			dirty[id] = true
 		}
 	}
@@ -286,8 +294,8 @@ func (c *Compiler) drop(u *unit) {
 	c.claims.remove(u)
 	c.marks.remove(u)
 	delete(c.shared, u)
-	for _, id := range u.uses {
-		count(c.used, id, -1)
+	for _, x := range u.uses {
+		count(c.used, x, -1)
 	}
 	for name, n := range u.needs {
 		c.need(name, n, -1)
@@ -310,8 +318,8 @@ func (c *Compiler) put(units []*unit) {
 			if isShared(u) {
 				c.shared[u] = true
 			}
-			for _, id := range u.uses {
-				c.used[id]++
+			for _, x := range u.uses {
+				c.used[x]++
 			}
 			for name, n := range u.needs {
 				c.need(name, n, 1)

@@ -24,7 +24,7 @@ func (g groupGuru) Design(n *model.Network, out *plugin.Draft) {
 		f := pipeline.Firewall{Segment: plugin.Segment{Scheme: n.Scheme, VNet: n.VNet}, Zone: n.CTZone}
 		for _, nic := range n.NICs {
 			if nic.Groups != nil && nic.Running {
-				out.Flow(h.Name, nil, f.Policy(nic.Groups, uint32(nic.MAC[4])<<8|uint32(nic.MAC[5])|1<<16)...)
+				out.Join(h.Name, f.Policy(nic.Groups, uint32(nic.MAC[4])<<8|uint32(nic.MAC[5])|1<<16))
 			}
 		}
 	}
@@ -89,6 +89,9 @@ var groupEdits = []func(*rand.Rand, map[string]string){
 	swap("kind: Network\n", "kind: Netwok\n"), swap("egress: [{", "egress: [{name: more, protocol: all, destinations: [192.0.2.0/24]}, {"),
 	swap("name: web, account: a0", "name: web, account: a0, annotations: {weft.dev/suspend: \"true\"}"), swap("name: v1", "name: v9"),
 	swap("services: {SecurityGroup: SecurityGroupProvider}", "services: {}"), swap("name: a1}", "name: a2}"),
+	swap("ranges: [10.0", "ip6: {cidr: \"2001:db8:0:1::/64\"}, ranges: [10.0"), swap("ranges: [10.1", "ip6: {cidr: \"2001:db8:0:2::/64\"}, ranges: [10.1"),
+	swap("db8:0:1::/64", "db8:0:3::/64"), swap("db8:0:2::/64", "db8:0:1::/64"), swap("}, ranges", ", mode: DHCPv6}, ranges"), swap(", mode: DHCPv6", ""),
+	swap("SecurityGroupProvider}}", "SecurityGroupProvider, Dhcp: VirtualRouter}}"), swap("{network: n1", "{secondaryIPs: [\"2001:db8:0:2::5\"], network: n1"),
 	func(rnd *rand.Rand, files map[string]string) {
 		names := slices.Sorted(maps.Keys(files))
 		delete(files, names[rnd.IntN(len(names))])

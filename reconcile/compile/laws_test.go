@@ -107,8 +107,41 @@ var edits = []func(rnd *rand.Rand, s cloudgen.Size, files map[string]string){
 	replace("offering: "+model.OfferingSourceNat, "offering: dual"), replace("networkType: Advanced", "ip6Prefix: \"2001:db8::/62\", networkType: Advanced"),
 	replace("gateway: 100.", "ip6: {cidr: \"2001:db8:0:1::/64\", gateway: \"2001:db8:0:1::1\"}, gateway: 100."), replace("/62", "/61"),
 	replace("  offering: dual\n", "  offering: dual\n  ip6: {mode: DHCPv6}\n"), replace("{mode: DHCPv6}", "{cidr: \"2001:db8:0:2::/64\"}"),
+	func(_ *rand.Rand, _ cloudgen.Size, files map[string]string) { files["office.yaml"] = office },
+	replace("mode: DHCPv6}, subnets", "mode: SLAAC}, subnets"), replace("2001:db8:f0:", "2001:db8:0:"), replace("db8:f0:1::2", "db8:f0:1::3"), replace("gateway: \"2001:db8:f0:1::9\"", "gateway: \"2001:db8:f0:1::8\""),
+	replace(", ip6: {cidr: \"2001:db8:f0:2::/64\"}", ""), replace("vlan: 3001", "vlan: 3000"), replace("reserved: [", "reserved: [\"2001:db8:f0:1::8000:0/97\", "), replace(", secondaryIPs: [", ", secondaryIPs: [\"2001:db8:f0:1::5\", "),
 	func(_ *rand.Rand, s cloudgen.Size, files map[string]string) { maps.Copy(files, cloudgen.Files(s)) },
 }
+
+// office are Shared networks with IPv6, one of which has two broadcast domains.
+const office = `apiVersion: weft.dev/v1alpha1
+kind: NetworkOffering
+metadata: {name: office}
+spec: {guestType: Shared, specifyVlan: true, specifyIPRanges: true, services: {Dhcp: VirtualRouter, Dns: VirtualRouter}}
+---
+apiVersion: weft.dev/v1alpha1
+kind: Network
+metadata: {name: office, account: acc0}
+spec:
+  zone: zone0
+  physicalNetwork: z0-vlan
+  offering: office
+  reserved: [198.18.0.240/28]
+  routerIPs: ["2001:db8:f0:1::2"]
+  vlan: 3000
+  ip6: {cidr: "2001:db8:f0:1::/64", gateway: "2001:db8:f0:1::9", mode: DHCPv6}
+  subnets: [{name: a, cidr: 198.18.0.0/24}, {name: b, vlan: 3001, cidr: 198.18.1.0/24, ip6: {cidr: "2001:db8:f0:2::/64"}}]
+---
+apiVersion: weft.dev/v1alpha1
+kind: VirtualMachine
+metadata: {name: desk, account: acc0}
+spec: {zone: zone0, nics: [{network: office}]}
+---
+apiVersion: weft.dev/v1alpha1
+kind: VirtualMachine
+metadata: {name: printer, account: acc0}
+spec: {zone: zone0, host: kvm1, nics: [{network: office, ip: 198.18.0.5, ip6: "2001:db8:f0:1::7", secondaryIPs: [198.18.0.6]}]}
+`
 
 // dual is an offering of dual stack networks.
 const dual = `apiVersion: weft.dev/v1alpha1

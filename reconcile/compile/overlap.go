@@ -2,6 +2,7 @@ package compile
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"weft.dev/reconcile/model"
@@ -55,6 +56,48 @@ func overlap(ds *schema.Diags, hold func(*unit, string), a, b placed) {
 		Offending(a.subnet.CIDR.String()).See(other, "the other network")
 	hold(a.unit, "its addresses are also those of "+b.unit.id.String())
 	hold(b.unit, "its addresses are also those of "+a.unit.id.String())
+}
+
+// An advertised prefix is that of a broadcast domain of a Shared network.
+type advertised struct {
+	unit    *unit
+	segment *model.Segment
+}
+
+// advertisements reports broadcast domains that two Shared networks have with a /64
+// each, and holds both: their guests hear of both and make an address of each.
+func (c *Compiler) advertisements(ds *schema.Diags, hold func(*unit, string)) {
+	type wire struct {
+		zone, label, scheme string
+		vnet                uint32
+	}
+	seen := map[wire][]advertised{}
+	for _, u := range slices.SortedFunc(maps.Keys(c.shared), func(a, b *unit) int { return compareID(a.id, b.id) }) {
+		for _, s := range u.net.Segments {
+			if s.IP6 == nil || s.Scheme == "" || !u.answered {
+				continue
+			}
+			w := wire{u.net.Zone.Name, u.net.Physical.Guest, s.Scheme, s.VNet}
+			for _, o := range seen[w] {
+				if o.unit != u {
+					bothAdvertised(ds, hold, advertised{u, s}, o)
+				}
+			}
+			seen[w] = append(seen[w], advertised{u, s})
+		}
+	}
+}
+
+func bothAdvertised(ds *schema.Diags, hold func(*unit, string), a, b advertised) {
+	pos := func(x advertised) schema.Pos { return x.unit.net.IP6Pos(x.segment) }
+	at, other := pos(a), pos(b)
+	if c := cmp.Or(cmp.Compare(at.File, other.File), cmp.Compare(at.Line, other.Line), cmp.Compare(at.Col, other.Col)); c < 0 {
+		a, b, at, other = b, a, other, at
+	}
+	ds.Errorf(at, "two-ip6", "%s of %s and %s of %s are in one broadcast domain: guests hear of both and make an address of each", a.segment.IP6.CIDR, a.unit.id, b.segment.IP6.CIDR, b.unit.id).
+		Offending(a.segment.IP6.CIDR.String()).See(other, "the other network").Hintf("leave ip6 out of one of them, or give it a VLAN of its own")
+	hold(a.unit, "its broadcast domain has the IPv6 of "+b.unit.id.String()+" too")
+	hold(b.unit, "its broadcast domain has the IPv6 of "+a.unit.id.String()+" too")
 }
 
 // isShared reports whether u takes part in overlaps.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -139,6 +140,19 @@ func (r *Result) Network(id schema.ID) *model.Network {
 	return r.units[i].net
 }
 
+// Declared reports whether a document declares owner, a network or a host.
+func (r *Result) Declared(owner resource.Owner) bool {
+	if name, ok := strings.CutPrefix(string(owner), "host/"); ok {
+		return r.Site.Hosts[name] != nil
+	}
+	id, err := schema.ParseID(string(owner))
+	if err != nil {
+		return false
+	}
+	_, ok := slices.BinarySearchFunc(r.units, id, func(u *unit, id schema.ID) int { return compareID(u.id, id) })
+	return ok
+}
+
 // Guru is the name of the guru that designed owner's network, or "".
 func (r *Result) Guru(owner resource.Owner) string {
 	id, err := schema.ParseID(string(owner))
@@ -164,7 +178,9 @@ func (c *Compiler) result(tree *schema.Tree, infra bool, compiled int) *Result {
 	c.claims.judge(&r.Diags, hold)
 	c.marks.judge(&r.Diags, hold)
 	c.overlaps(&r.Diags, hold)
+	c.advertisements(&r.Diags, hold)
 	c.limits(&r.Diags, hold)
+	c.dedicated(&r.Diags, hold)
 	c.capacity(&r.Diags)
 	c.rehold(t.holds)
 	c.replaceShadows(c.shadowNeeds(tree, t.hosts))
@@ -325,6 +341,8 @@ func (c *Compiler) views(r *Result) {
 		switch z := c.site.Zones[on.Zone]; {
 		case on.Spec.State == "Disabled":
 			v.frozen = "host " + name + " is Disabled"
+		case z.Disabled():
+			v.frozen = "zone " + z.Name + " is Disabled"
 		case on.Doc.Meta.Suspended():
 			v.frozen = "host " + name + " is suspended"
 		case z.Doc.Meta.Suspended():

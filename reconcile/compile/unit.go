@@ -33,7 +33,7 @@ type unit struct {
 	domains []plugin.Domain
 	relays  []plugin.Relay
 	claims  []claim
-	uses    []schema.ID // physical networks and public ranges that it has a number of
+	uses    []use // numbers of physical networks and public ranges
 
 	site siteParts
 	made made

@@ -51,4 +51,7 @@ type Scope struct {
 	Desired resource.Set
 	// Kinds limits the look; empty is all.
 	Kinds []resource.Kind
+	// Now is set by a Watch for what packets wait for, such as a guest's port that
+	// came: unless there is much of it, who is told looks at once.
+	Now bool
 }

@@ -194,9 +194,9 @@ func intersect(a, b []resource.Kind) bool {
 
 // Plan observes and compares; it changes nothing. Its plan is the one that a
 // Reconcile of the same desired and options carries out while the host stays as it
-// is. Of o only Revision, Lock, Target, Trial and Watched count.
+// is. Of o only Revision, Lock, Target, Declared, Trial and Watched count.
 func (e *Engine) Plan(ctx context.Context, desired *resource.Intent, o Options) (*plan.Plan, error) {
-	w := e.newPass(desired, Options{Revision: o.Revision, Lock: o.Lock, Target: o.Target, Trial: o.Trial, Watched: o.Watched})
+	w := e.newPass(desired, Options{Revision: o.Revision, Lock: o.Lock, Target: o.Target, Declared: o.Declared, Trial: o.Trial, Watched: o.Watched})
 	p, err := w.diff(ctx, nil)
 	return p, errors.Join(err, ctx.Err())
 }

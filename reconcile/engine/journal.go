@@ -48,6 +48,7 @@ type Action struct {
 	Verb  plan.Verb      `json:"verb"`
 	ID    resource.ID    `json:"id"`
 	Owner resource.Owner `json:"owner"`
+	Phase plan.Phase     `json:"lifecycle,omitempty"`
 	Drift bool           `json:"drift,omitempty"`
 }
 
@@ -158,7 +159,7 @@ func (e *Engine) History(n int) []Record {
 func record(p *plan.Plan, began time.Time) *Record {
 	r := &Record{Revision: p.Revision, Lock: p.Lock, Digest: p.Digest, Began: began, Count: p.Count()}
 	for _, a := range p.Actions[:min(maxActions, len(p.Actions))] {
-		r.Actions = append(r.Actions, Action{a.Verb, a.ID, a.Owner(), a.Drift})
+		r.Actions = append(r.Actions, Action{a.Verb, a.ID, a.Owner(), a.Phase, a.Drift})
 	}
 	r.More = len(p.Actions) - len(r.Actions)
 	return r

@@ -27,6 +27,8 @@ type Options struct {
 	Kinds []resource.Kind
 	// Target limits the changes to these owners; empty is all.
 	Target []resource.Owner
+	// Declared reports whether the tree has an owner; nil: nobody knows.
+	Declared func(resource.Owner) bool
 	// Expect is the digest of the plan that somebody agreed to; any other
 	// plan is ErrStale.
 	Expect string
@@ -132,7 +134,7 @@ func (e *Engine) newPass(desired *resource.Intent, o Options) *pass {
 // diff looks at the host.
 func (w *pass) diff(ctx context.Context, kinds []resource.Kind) (*plan.Plan, error) {
 	observed := w.Observe(ctx, driver.Scope{Desired: w.set, Kinds: kinds})
-	o := plan.Options{Revision: w.options.Revision, Lock: w.options.Lock, Target: w.options.Target}
+	o := plan.Options{Revision: w.options.Revision, Lock: w.options.Lock, Target: w.options.Target, Declared: w.options.Declared}
 	if in := w.Verified().Intent; in != nil {
 		o.Last = w.Prepare(in)
 	}

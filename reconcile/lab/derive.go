@@ -137,6 +137,10 @@ func gatewaysOf(n *model.Network) []Range {
 		for _, x := range s.Subnets {
 			r.Gateways = append(r.Gateways, netip.PrefixFrom(x.Gateway, x.CIDR.Bits()))
 		}
+		if x := s.IP6; x != nil {
+			r.Gateways = append(r.Gateways, netip.PrefixFrom(x.Gateway, x.CIDR.Bits()))
+			r.Prefixes = append(r.Prefixes, Prefix{Of: x.CIDR, Managed: x.Mode == model.DHCPv6})
+		}
 		out = append(out, r)
 	}
 	return out
@@ -240,9 +244,23 @@ func secondary(c *model.NIC) []netip.Prefix {
 	}
 	var out []netip.Prefix
 	for _, a := range c.Spec.SecondaryIPs {
-		out = append(out, netip.PrefixFrom(a, c.Subnet.CIDR.Bits()))
+		bits := c.Subnet.CIDR.Bits()
+		if a.Is6() {
+			bits = 64
+		}
+		out = append(out, netip.PrefixFrom(a, bits))
 	}
 	return out
+}
+
+// mode6 is how a guest gets its IPv6 address, "" where it gets none: in a Shared network without the operator's router,
+// whose advertisements it waits for.
+func mode6(l leg) string {
+	s := l.nic.Segment
+	if s == nil || s.IP6 == nil || s.IP6.Foreign && s.Scheme != schema.SchemeVLAN && s.Scheme != schema.SchemeNative {
+		return ""
+	}
+	return s.IP6.Mode
 }
 
 // cardOf is what a guest's card needs to know: everything where the network has no DHCP, nothing in an L2 network.
@@ -257,15 +275,11 @@ func cardOf(l leg) NIC {
 			card.MTU = n.MTU
 		}
 		card.Addresses = secondary(l.nic)
-		if n.IP6 != nil {
-			card.IP6 = n.IP6.Mode
-		}
+		card.IP6 = mode6(l)
 		return card
 	}
 	card.MTU = n.MTU
-	if n.IP6 != nil {
-		card.IP6 = n.IP6.Mode
-	}
+	card.IP6 = mode6(l)
 	if l.nic.Subnet == nil {
 		return card
 	}

@@ -148,12 +148,12 @@ func (s *supervisor) move(m *member, to string) error {
 		s.rehost(m, to)
 		return s.startVM(m)
 	}
-	if m.real() {
-		return s.migrate(m, to)
-	}
 	source, err := s.member("host/" + m.vm.Host)
 	if err != nil {
 		return err
+	}
+	if m.real() {
+		return s.migrate(m, source, target)
 	}
 	// The hypervisor that a guest comes to has its ports ready before the guest leaves the other.
 	for _, n := range m.vm.NICs {

@@ -266,7 +266,10 @@ func (s *supervisor) hostMember(h Host) *member {
 
 func (s *supervisor) furnishHost(m *member) error {
 	h := *m.host
-	boot := &node.Host{Secrets: s.spec.Secrets, Agent: h.Agent, Env: h.Env}
+	boot := &node.Host{Shared: shared(s.dir), Secrets: s.spec.Secrets, Agent: h.Agent, Env: h.Env}
+	if err := os.MkdirAll(boot.Shared, 0o700); err != nil {
+		return err
+	}
 	if _, err := os.Stat(repo(s.dir)); err == nil {
 		boot.Repo = repo(s.dir)
 	}
@@ -321,6 +324,9 @@ func (s *supervisor) furnishInternet(m *member) error {
 		g := &boot.Gateways[i]
 		g.Alias = strings.TrimSpace(g.Alias + " " + r.Name)
 		g.Addresses = append(g.Addresses, r.Gateways...)
+		for _, p := range r.Prefixes {
+			g.Prefixes = append(g.Prefixes, node.Prefix(p))
+		}
 	}
 	c := m.config("internet")
 	c.Internet = boot

@@ -65,6 +65,9 @@ func binary(dir string) string { return filepath.Join(dir, "bin", "weft") }
 // repo is the lab's bare repository, outside of its nodes.
 func repo(dir string) string { return filepath.Join(dir, "repo.git") }
 
+// shared is the directory that all hosts of the lab have in common.
+func shared(dir string) string { return filepath.Join(dir, "shared") }
+
 // socketPath is a short name of the control socket of the lab in dir, however long that is; it is good until done is
 // called.
 func socketPath(dir string) (path string, done func(), err error) {

@@ -1,11 +1,14 @@
 package lab
 
 import (
+	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -55,12 +58,17 @@ func (s *supervisor) furnishReal(m *member) error {
 	if err != nil {
 		return err
 	}
+	return host.call("Create", m.guest())
+}
+
+// guest is what a host is told of a real guest.
+func (m *member) guest() node.Guest {
 	g := node.Guest{Name: m.name, Hostname: m.vm.hostname()}
 	for i, n := range m.vm.NICs {
 		g.NICs = append(g.NICs, node.Card{MAC: n.MAC, Interface: *n.Element, NIC: node.NIC{Link: nicLink(i), Hostname: m.vm.hostname(), DHCP: n.DHCP,
 			Addresses: n.Addresses, Gateway: n.Gateway, DNS: n.DNS, Domain: n.Domain, MTU: n.MTU, Metric: m.vm.metric(i)}})
 	}
-	return host.call("Create", g)
+	return g
 }
 
 // noteGuests takes from a host's status what ended or never began.
@@ -84,15 +92,20 @@ func (m *member) noteGuests(status node.Status) {
 	}
 }
 
-// realCards is the state of a real guest's NICs; s.mu is held.
-func (s *supervisor) realCards(m *member) []NICStatus {
-	var known node.GuestStatus
+// known is what a real guest's host says of it; s.mu is held.
+func (s *supervisor) known(m *member) node.GuestStatus {
 	if host := s.members["host/"+m.vm.Host]; host != nil && m.power {
 		i := slices.IndexFunc(host.status.Guests, func(g node.GuestStatus) bool { return g.Name == m.name })
 		if i >= 0 {
-			known = host.status.Guests[i]
+			return host.status.Guests[i]
 		}
 	}
+	return node.GuestStatus{}
+}
+
+// realCards is the state of a real guest's NICs; s.mu is held.
+func (s *supervisor) realCards(m *member) []NICStatus {
+	known := s.known(m)
 	var cards []NICStatus
 	for i, n := range m.vm.NICs {
 		c := NICStatus{Name: n.Name, Link: nicLink(i), Port: known.Ports[strings.ToLower(n.MAC)], MAC: n.MAC}
@@ -117,9 +130,60 @@ func (s *supervisor) renewReal(m *member) error {
 	return host.call("RenewGuest", m.name)
 }
 
-// migrate would bring a real guest to another host as it runs.
-func (s *supervisor) migrate(m *member, to string) error {
-	return fmt.Errorf("%s runs under qemu, and the lab moves running guests in namespaces only (weft lab kill %[1]s first: it is started on %s then)", m.name, to)
+// migrating is how long a guest may take to move as it runs: one in software emulation needs some seconds when the machine
+// is idle.
+const migrating = 3 * time.Minute
+
+// migrate brings a real guest to another host as it runs; where that fails, it goes on where it was.
+func (s *supervisor) migrate(m *member, source, target *member) error {
+	s.mu.Lock()
+	known := s.known(m)
+	s.mu.Unlock()
+	if !known.Runs {
+		return fmt.Errorf("%s is not up yet", m.name)
+	}
+	err := target.call("Receive", node.Arrival{Guest: m.guest(), Known: known.NICs})
+	if err == nil {
+		err = source.call("Depart", node.Departure{Name: m.name, Leave: true})
+	}
+	if err == nil {
+		err = s.carry(m.name, source, target)
+	}
+	if err != nil {
+		// It may never have been told to leave.
+		_ = source.call("Depart", node.Departure{Name: m.name})
+		return errors.Join(err, target.call("Destroy", m.name))
+	}
+	err = target.call("Arrived", m.name)
+	s.rehost(m, strings.TrimPrefix(target.name, "host/"))
+	return errors.Join(err, source.call("Destroy", m.name))
+}
+
+// carry has the libvirt of one host hand a guest to that of another. What goes over is a stream through a socket that both
+// see; the guest stops for its last part, and the emulator says by RARP where it is now.
+func (s *supervisor) carry(guest string, source, target *member) error {
+	virsh, err := node.Look("virsh")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), migrating)
+	defer cancel()
+	stream := fmt.Sprintf("%x", sha256.Sum256([]byte(guest)))[:16] // names are longer than a socket's path
+	defer func() { _ = os.Remove(filepath.Join(shared(s.dir), stream)) }()
+	_, err = s.table.Run(ctx, virsh, "--quiet", "--connect", source.libvirt(), "migrate", "--live", "--auto-converge", "--bandwidth", "1000",
+		"--domain", node.DomainName(guest), "--desturi", target.libvirt(), "--migrateuri", "unix://"+filepath.Join(node.Shared, stream))
+	return err
+}
+
+// libvirt is where the daemon of a host answers, as the supervisor sees it.
+func (m *member) libvirt() string {
+	m.s.mu.Lock()
+	defer m.s.mu.Unlock()
+	pid := 0
+	if m.process != nil {
+		pid = m.process.Pid
+	}
+	return fmt.Sprintf("qemu+unix:///system?socket=/proc/%d/root%s", pid, node.LibvirtSocket)
 }
 
 // placeReal is where commands for a real guest are handed to it: on its host.

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"net/netip"
 	"os"
 	"slices"
 	"testing"
@@ -91,5 +92,31 @@ func TestPodWires(t *testing.T) {
 	}
 	if vm := s.vm(t, "acme/db"); vm.Host != "kvm2" {
 		t.Errorf("db of rack2 is on %s", vm.Host)
+	}
+}
+
+// TestSharedIP6: the gateways of Shared networks advertise, and guests hear how they
+// get their addresses; further ones they set themselves.
+func TestSharedIP6(t *testing.T) {
+	s := specOf(t, "shared-dual-stack")
+	got := map[string]Range{}
+	for _, r := range s.Ranges {
+		got[r.Name] = r
+	}
+	for name, want := range map[string]struct {
+		prefix  Prefix
+		gateway string
+	}{
+		"network/system/office": {Prefix{netip.MustParsePrefix("2001:db8:120::/64"), true}, "2001:db8:120::1/64"},
+		"network/acme/plant":    {Prefix{netip.MustParsePrefix("2001:db8:130::/64"), false}, "2001:db8:130::fe/64"},
+	} {
+		r := got[name]
+		if !slices.Equal(r.Prefixes, []Prefix{want.prefix}) || !slices.Contains(r.Gateways, netip.MustParsePrefix(want.gateway)) {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	web, robot := s.vm(t, "acme/web-1").NICs[0], s.vm(t, "acme/robot-1").NICs[0]
+	if web.IP6 != model.DHCPv6 || robot.IP6 != model.SLAAC || !slices.Equal(web.Addresses, []netip.Prefix{netip.MustParsePrefix("2001:db8:120::80/64")}) {
+		t.Errorf("web-1 %+v, robot-1 %+v", web, robot)
 	}
 }

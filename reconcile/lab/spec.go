@@ -81,6 +81,13 @@ type Range struct {
 	Wire     string         `json:"wire"`
 	VLAN     int            `json:"vlan,omitempty"` // 0: untagged
 	Gateways []netip.Prefix `json:"gateways"`       // the gateway's address with the length of the range's prefix
+	Prefixes []Prefix       `json:"prefixes,omitempty"`
+}
+
+// Prefix is what the gateway of a Shared network advertises.
+type Prefix struct {
+	Of      netip.Prefix `json:"of"`
+	Managed bool         `json:"managed,omitempty"` // guests have addresses by DHCPv6; else they make them
 }
 
 // VM is a running guest.

@@ -29,6 +29,9 @@ func (r *resolver) address() {
 func (r *resolver) insideGuestCIDR() {
 	c := r.n.CIDR
 	for i, p := range r.spec.Reserved {
+		if p.Addr().Is6() {
+			continue // see reserved6
+		}
 		if !c.Contains(p.Addr()) || p.Bits() < c.Bits() {
 			r.outside(d1(r.doc, "spec.reserved", i), "the reserved "+p.String(), p.String())
 		} else if p == c {
@@ -38,12 +41,15 @@ func (r *resolver) insideGuestCIDR() {
 	}
 	for i, e := range r.spec.Egress {
 		for j, p := range e.Sources {
-			if p.Bits() != 0 && (!c.Contains(p.Addr()) || p.Bits() < c.Bits()) {
+			if p.Addr().Is4() && p.Bits() != 0 && (!c.Contains(p.Addr()) || p.Bits() < c.Bits()) {
 				r.outside(r.doc.At(path2("spec.egress", i, "sources", j)), "the source "+p.String(), p.String())
 			}
 		}
 	}
 	for i, x := range r.spec.Routes {
+		if x.Via.Is6() {
+			continue // see routes6
+		}
 		if !c.Contains(x.Via) {
 			r.outside(d2(r.doc, "spec.routes", i, "via"), "the next hop "+x.Via.String(), x.Via.String())
 		}

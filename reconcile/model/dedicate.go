@@ -180,6 +180,70 @@ func (r *resolver) dedicatedVNet(space string, id uint32, text, path string) boo
 	return false
 }
 
+// own lists what is dedicated to account of the numbers of p.
+func (z *Zone) own(p *PhysicalNetwork, account *Account) *vnetPool {
+	pool := z.vnetPool(p, account)
+	if pool.tier == 0 {
+		return nil
+	}
+	own := &vnetPool{space: pool.space, describe: pool.describe}
+	for left := pool.tier; left > 0; {
+		x := pool.spans[len(own.spans)]
+		own.spans = append(own.spans, x)
+		left -= min(left, x.to-x.from+1)
+	}
+	return own
+}
+
+// common reports whether id of that space is one that anybody may be given of p's
+// vnets.
+func (z *Zone) common(p *PhysicalNetwork, space string, id uint32) bool {
+	return space == vnetSpace(p) && z.vnets[p].spans.contains(uint64(id))
+}
+
+// commonVNet reports that a stated number is of the common pool, and the account
+// may not fall back to that.
+func (r *resolver) commonVNet(space string, id uint32, text, path string) bool {
+	n := r.n
+	if n.Account.Spec.VNetsFallback || n.Common() || !n.Zone.common(n.Physical, space, id) {
+		return false
+	}
+	own := n.Zone.own(n.Physical, n.Account)
+	if own == nil || own.spans.contains(uint64(id)) {
+		return false
+	}
+	r.diags.Errorf(r.doc.At(path), "vnet-common", "%s is common, and account %s has dedicated ones of physical network %s without vnetsFallback", text, n.Account.Name, n.Physical.Name).
+		Offending(text).See(n.Account.Doc.At("spec.vnets."+n.Physical.Name), "dedicated to the account").Hintf("state one of those, or one that is not in vnets of %s", n.Physical.Name)
+	return true
+}
+
+// OfPool reports whether the broadcast domain that d asks for is one of the vnets of
+// n's physical network: not where d states another, or one of another isolation.
+func (n *Network) OfPool(d *Demand) bool {
+	if n.Physical == nil || d.Pool.Space() != vnetSpace(n.Physical) {
+		return false
+	}
+	id, stated := parseID(d.Fixed)
+	return !stated || slices.ContainsFunc(n.Physical.Spec.VNets, func(v schema.IDRange) bool { return v.From <= id && id <= v.To })
+}
+
+// Preferred is what d, a number that a network of n's account asks for, should be
+// of as long as that has free ones: the numbers that are dedicated to the account.
+// It is nil where there are none, or where d states one that nobody is given.
+func (n *Network) Preferred(d *Demand) Pool {
+	if n.Physical == nil || n.Account == nil || n.Common() || d.Field != FieldVNet || len(n.Account.Spec.VNets[n.Physical.Name]) == 0 {
+		return nil
+	}
+	own := n.Zone.own(n.Physical, n.Account)
+	if own == nil || d.Pool.Space() != own.space {
+		return nil
+	}
+	if id, ok := parseID(d.Fixed); ok && !own.spans.contains(uint64(id)) && !n.Zone.common(n.Physical, own.space, id) {
+		return nil
+	}
+	return own
+}
+
 // noVNets reports that there is nothing to allocate a broadcast domain from.
 func (r *resolver) noVNets() {
 	p := r.n.Physical

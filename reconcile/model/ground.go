@@ -23,8 +23,7 @@ func (r *resolver) account() bool {
 		return true
 	}
 	if !r.blocked(schema.KindAccount, name) {
-		unknown(&r.diags, r.doc.At("metadata.account"), "account", name, keys(r.site.Accounts)).
-			Hintf("add a document of kind Account named %s", name)
+		unknownAccount(&r.diags, r.doc.At("metadata.account"), name, r.site)
 	}
 	return false
 }
@@ -72,7 +71,11 @@ func (r *resolver) zone() bool {
 func (r *resolver) allowed() bool {
 	o := r.n.Offering
 	known := len(r.diags)
-	if o.Spec.State == "Disabled" && !r.numbered() {
+	if z := r.n.Zone; z.Disabled() && !r.numbered() {
+		r.diags.Errorf(nameOf(r.doc), "zone-disabled", "zone %s is Disabled: no new network can be in it", z.Name).
+			Offending(r.doc.Meta.Name).See(z.Doc.At("spec.state"), "the zone")
+	}
+	if o.Spec.State == stateDisabled && !r.numbered() {
 		r.offeringDiag("offering-disabled", "offering %s is Disabled: no new network can use it", o.Name)
 	}
 	if len(o.Spec.Zones) > 0 && !slices.Contains(o.Spec.Zones, r.n.Zone.Name) {
@@ -84,10 +87,20 @@ func (r *resolver) allowed() bool {
 	return known == len(r.diags)
 }
 
-// numbered reports whether the network has the number of a broadcast domain: it
-// is not new.
+// numbered reports whether the network, under the name it has or had, or one of its
+// subnets, has the number of a broadcast domain: it is not new.
 func (r *resolver) numbered() bool {
-	return r.numbers.Number(r.owner, FieldVNet) != "" || r.numbers.Number(r.owner, FieldSharedVNet) != ""
+	owners := []string{r.owner}
+	for i := range r.spec.Subnets {
+		owners = append(owners, "subnet/"+r.n.ID.Account+"/"+r.n.ID.Name+"/"+r.spec.Subnets[i].Name)
+	}
+	return slices.ContainsFunc(owners, func(o string) bool {
+		if r.numbers.Number(o, FieldVNet) != "" || r.numbers.Number(o, FieldSharedVNet) != "" {
+			return true
+		}
+		before := r.formerly(o)
+		return before != "" && (r.numbers.Number(before, FieldVNet) != "" || r.numbers.Number(before, FieldSharedVNet) != "")
+	})
 }
 
 func (r *resolver) offeringDiag(code, format string, args ...any) {

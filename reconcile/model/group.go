@@ -204,12 +204,12 @@ func (r *resolver) addressesOf(d *schema.Document, n *schema.NIC) []netip.Prefix
 		}
 	}
 	owner := "nic/" + d.Meta.Account + "/" + d.Meta.Name + "/" + n.NICName()
-	if n.IP.IsValid() {
-		add(n.IP)
-	} else {
-		add(addrOf(r.numbers.Number(owner, FieldIP)))
+	ip := n.IP
+	if !ip.IsValid() {
+		ip = addrOf(r.numbers.Number(owner, FieldIP))
 	}
-	add(n.IP6)
+	add(ip)
+	add(r.member6(d, n, owner, ip))
 	for _, a := range n.SecondaryIPs {
 		add(a)
 	}

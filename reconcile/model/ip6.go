@@ -3,8 +3,6 @@ package model
 import (
 	"net/netip"
 	"slices"
-
-	"weft.dev/schema"
 )
 
 // The modes by which guests get their IPv6 address.
@@ -13,14 +11,20 @@ const (
 	DHCPv6 = "DHCPv6"
 )
 
-// IP6 is the IPv6 part of a dual stack network, which is routed: nothing of it is
+// IP6 is the IPv6 part of a broadcast domain, which is routed: nothing of it is
 // translated, so that what is outside has to know the way to CIDR.
 type IP6 struct {
 	CIDR    netip.Prefix // a /64; zero while it has no number
-	Gateway netip.Addr   // the router's address in it
+	Gateway netip.Addr   // of the guests
+	// Router is the address of weft's router, the gateway where it is that; zero
+	// without router or number.
+	Router netip.Addr
+	// Foreign: the gateway is not weft's, and so the router advertisements are not.
+	Foreign bool
 	Mode    string
 
-	pool *addr6Pool // of the lower halves of guests' addresses with DHCPv6
+	pool *addr6Pool // of the lower halves of guests' addresses
+	path string     // in the network's document, of a Foreign one
 }
 
 // uniqueLocal are the addresses of nobody in particular, RFC 4193.
@@ -32,6 +36,12 @@ const minMTU6 = 1280
 // ip6 resolves the network's IPv6 part.
 func (r *resolver) ip6() {
 	n := r.n
+	defer r.routes6()
+	defer r.reserved6()
+	if n.Type() == GuestShared {
+		r.shared6()
+		return
+	}
 	if n.Offering.Spec.InternetProtocol != "DualStack" || n.Type() != GuestIsolated {
 		r.only4()
 		return
@@ -41,13 +51,13 @@ func (r *resolver) ip6() {
 	if s := r.spec.IP6; s != nil {
 		x.Mode, x.Gateway, stated = s.Mode, s.Gateway, s.CIDR
 	}
-	n.IP6 = x
+	n.IP6, n.Segments[0].IP6 = x, x
 	r.served6(x)
 	first := lower.Addr().Next()
 	if x.Gateway.IsValid() {
 		first = x.Gateway
 	}
-	x.pool = guestPool6(n.ID, first)
+	x.pool = r.guestPool6(first)
 	if !r.prefix6(x, stated) {
 		return
 	}
@@ -71,7 +81,7 @@ func (r *resolver) prefix6(x *IP6, stated netip.Prefix) bool {
 			}
 			return false
 		}
-		if !r.apart6(stated) {
+		if !r.apart6(stated, "spec.ip6.cidr") {
 			return false
 		}
 		d.Fixed, d.Pos = stated.String(), r.doc.At("spec.ip6.cidr")
@@ -91,10 +101,10 @@ func (r *resolver) prefix6(x *IP6, stated netip.Prefix) bool {
 }
 
 // apart6 holds that guests and the public network have different addresses.
-func (r *resolver) apart6(p netip.Prefix) bool {
+func (r *resolver) apart6(p netip.Prefix, path string) bool {
 	for _, o := range r.n.Zone.Ranges {
 		if ip6 := o.Spec.IP6; ip6 != nil && ip6.CIDR.Overlaps(p) {
-			r.diags.Errorf(r.doc.At("spec.ip6.cidr"), "overlapping-cidr", "%s of network %s overlaps %s of public range %s", p, r.n.ID.Name, ip6.CIDR, o.Name).
+			r.diags.Errorf(r.doc.At(path), "overlapping-cidr", "%s of network %s overlaps %s of public range %s", p, r.n.ID.Name, ip6.CIDR, o.Name).
 				Offending(p.String()).See(o.Doc.At("spec.ip6.cidr"), "the public range").Hintf("give the network another ip6.cidr")
 			return false
 		}
@@ -123,14 +133,18 @@ func (r *resolver) only4() {
 			d.Hintf("IPv4 comes in at public addresses: use firewall of a PublicIP")
 		}
 	}
-	if r.spec.IP6 != nil && r.n.Type() != GuestL2 && r.spec.PVLAN == nil { // reported of those elsewhere
+	if r.spec.IP6 != nil && r.n.Type() == GuestIsolated && r.spec.PVLAN == nil { // reported of others elsewhere
 		why("spec.ip6", "ip6")
 	}
-	if len(r.spec.Ingress) > 0 {
+	switch {
+	case len(r.spec.Ingress) == 0:
+	case r.n.IP6 != nil:
+		r.lacks(r.doc, "spec.ingress", "Firewall")
+	default:
 		why("spec.ingress", "ingress")
 	}
 	for i := range r.spec.Egress {
-		if r.spec.Egress[i].Protocol == "icmpv6" {
+		if r.spec.Egress[i].Protocol == "icmpv6" && r.n.IP6 == nil {
 			why(path1("spec.egress", i)+".protocol", "icmpv6")
 		}
 	}
@@ -168,55 +182,6 @@ func (r *resolver) mtu6() {
 	}
 	r.diags.Errorf(at, "mtu-too-small", "network %s has an MTU of %d, and IPv6 needs at least %d", n.ID.Name, n.MTU, minMTU6).
 		See(n.Physical.Doc.At("spec.mtu"), "the wire's MTU")
-}
-
-// nicIP6 decides the NIC's IPv6 address: with SLAAC it follows from the MAC, with
-// DHCPv6 it is as stated, or asked for.
-func (r *resolver) nicIP6(n *NIC, d Demand, i int) {
-	x, stated := r.n.IP6, n.Spec.IP6
-	wrong := func(code, format string, args ...any) *schema.Diag {
-		return r.diags.Errorf(d2(n.VM, "spec.nics", i, "ip6"), code, format, args...).Offending(stated.String())
-	}
-	switch {
-	case x == nil:
-		wrong("no-ip6", "network %s has no IPv6: its offering %s is not DualStack", r.n.ID.Name, r.n.Offering.Name).
-			See(r.doc.At("spec.offering"), "its offering").Hintf("leave ip6 out")
-		return
-	case x.Mode == SLAAC && !x.CIDR.IsValid():
-		return
-	case x.Mode == SLAAC:
-		if !n.MAC.IsZero() {
-			n.IP6 = eui64(x.CIDR, n.MAC)
-		}
-		if stated.IsValid() && stated != n.IP6 {
-			wrong("ip6-with-slaac", "network %s has mode SLAAC: guests make their address of its prefix and their MAC", r.n.ID.Name).
-				See(nameOf(r.doc), "the network").Hintf("leave ip6 out, or give the network ip6.mode: DHCPv6")
-		}
-		return
-	case stated.IsValid() && x.CIDR.IsValid() && !r.stated6(x, stated, wrong):
-		return
-	case stated.IsValid():
-		d.Fixed = host6(lower, low64(stated)).String()
-	}
-	d.Pool = x.pool
-	if v := r.demand(d); v != "" && x.CIDR.IsValid() {
-		n.IP6 = host6(x.CIDR, low64(addrOf(v)))
-	}
-}
-
-func (r *resolver) stated6(x *IP6, ip netip.Addr, wrong func(code, format string, args ...any) *schema.Diag) bool {
-	code, why := "outside-cidr", "is outside "+x.CIDR.String()+" of network "+r.n.ID.Name
-	switch {
-	case !x.CIDR.Contains(ip):
-	case ip == x.CIDR.Addr():
-		why = "is the address of all routers of " + x.CIDR.String() // RFC 4291, 2.6.1
-	case ip == x.Gateway:
-		code, why = "ip-taken", "is the gateway of network "+r.n.ID.Name
-	default:
-		return true
-	}
-	wrong(code, "%s %s", ip, why).See(nameOf(r.doc), "the network")
-	return false
 }
 
 // ranges6 keeps the public ranges that a dual stack network can be of: those with

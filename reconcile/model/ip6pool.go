@@ -62,7 +62,8 @@ type addr6Pool struct {
 	of              netip.Prefix
 	spans           spans // of the lower half, to choose from
 	not             netip.Addr
-	strict          bool // nothing outside of spans may be held
+	reserved        spans // not to be held
+	strict          bool  // nothing outside of spans may be held
 }
 
 // What is chosen is short to write and far from what people write themselves.
@@ -72,14 +73,27 @@ const first6, last6 = 1 << 16, math.MaxUint32
 // allocated before the /64 of their network is known, and outlives it.
 var lower = netip.MustParsePrefix("::/64")
 
-// guestPool6 has the lower halves of the addresses that guests get by DHCPv6.
-func guestPool6(id schema.ID, gateway netip.Addr) *addr6Pool {
-	name := "IPv6 address in " + id.String()
+// guestPool6 has the lower halves of the network's addresses that are given: by
+// DHCPv6, and to routers.
+func (r *resolver) guestPool6(gateway netip.Addr) *addr6Pool {
+	name := "IPv6 address in " + r.n.ID.String()
 	low := low64(gateway)
-	return &addr6Pool{
-		space: name, describe: name, of: lower, not: host6(lower, low),
-		spans: spans{{first6, last6}}.without(span{low, low}),
+	p := &addr6Pool{space: name, describe: name, of: lower, not: host6(lower, low), spans: spans{{first6, last6}}}
+	if x := r.spec.IP6; x != nil && len(x.Ranges) > 0 {
+		p.strict, p.spans = true, nil
+		for _, y := range x.Ranges {
+			p.spans = append(p.spans, span{low64(y.From), low64(y.To)})
+		}
+		slices.SortFunc(p.spans, func(a, b span) int { return cmp.Compare(a.from, b.from) })
 	}
+	p.spans = p.spans.without(span{low, low})
+	for _, x := range r.spec.Reserved {
+		if x.Addr().Is6() && x.Bits() >= 64 {
+			part := span{low64(x.Addr()), low64(x.Addr()) | (1<<(128-x.Bits()) - 1)}
+			p.spans, p.reserved = p.spans.without(part), append(p.reserved, part)
+		}
+	}
+	return p
 }
 
 // publicPool6 has the IPv6 addresses of ranges of one public network.
@@ -119,7 +133,8 @@ func (p *addr6Pool) At(i uint64) string { return host6(p.of, p.spans.at(i)).Stri
 
 func (p *addr6Pool) Contains(v string) bool {
 	a, err := netip.ParseAddr(v)
-	return err == nil && a.String() == v && p.of.Contains(a) && a != p.of.Addr() && a != p.not && (!p.strict || p.spans.contains(low64(a)))
+	return err == nil && a.String() == v && p.of.Contains(a) && a != p.of.Addr() && a != p.not && (!p.strict || p.spans.contains(low64(a))) &&
+		!p.reserved.contains(low64(a))
 }
 
 // host6 is the address of prefix p with that lower half.

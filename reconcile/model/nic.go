@@ -40,6 +40,7 @@ func (r *resolver) members() {
 	}
 	slices.SortFunc(r.n.NICs, func(a, b *NIC) int { return cmp.Compare(a.ID, b.ID) })
 	r.sameAddress()
+	r.sameAddress6()
 }
 
 // CheckVM reports what is wrong with a VM whatever network it is looked at from.
@@ -47,8 +48,7 @@ func CheckVM(site *Site, d *schema.Document, ds *schema.Diags) {
 	spec, _ := d.Spec.(*schema.VirtualMachine)
 	if site.Accounts[d.Meta.Account] == nil {
 		if site.Invalid[schema.ID{Kind: schema.KindAccount, Name: d.Meta.Account}] == "" {
-			unknown(ds, d.At("metadata.account"), "account", d.Meta.Account, keys(site.Accounts)).
-				Hintf("add a document of kind Account named %s", d.Meta.Account)
+			unknownAccount(ds, d.At("metadata.account"), d.Meta.Account, site)
 		}
 	}
 	if spec.Zone != "" && site.Zones[spec.Zone] == nil && site.Invalid[schema.ID{Kind: schema.KindZone, Name: spec.Zone}] == "" {
@@ -186,16 +186,14 @@ func (r *resolver) nicHost(n *NIC, spec *schema.VirtualMachine, name, label stri
 func (r *resolver) nicNumbers(n *NIC, owner string, i int, pod string) {
 	s := n.Spec
 	before := r.nicFormerly(n)
-	if !r.nicAddress(n, Demand{Owner: owner, Field: FieldIP, Pos: n.Pos, Formerly: before}, i, pod) {
-		return
-	}
+	r.nicAddress(n, Demand{Owner: owner, Field: FieldIP, Pos: n.Pos, Formerly: before}, i, pod)
 	mac := Demand{Owner: owner, Field: FieldMAC, Pool: macs, Pos: n.Pos, Fixed: s.MAC.String(), Formerly: before}
 	if v := r.demand(mac); v != "" && mac.Fixed == "" {
 		n.MAC, _ = parseMAC(v)
 	}
 	r.secondary(n, owner, before, i, pod)
 	if r.n.IP6 != nil || s.IP6.IsValid() {
-		r.nicIP6(n, Demand{Owner: owner, Field: FieldIP6, Pos: n.Pos, Formerly: before}, i)
+		r.nicIP6(n, Demand{Owner: owner, Field: FieldIP6, Pos: n.Pos, Formerly: before}, i, pod)
 	}
 }
 
@@ -215,18 +213,18 @@ func (r *resolver) nicFormerly(n *NIC) string {
 }
 
 // nicAddress checks the address that the NIC states, or asks for one.
-func (r *resolver) nicAddress(n *NIC, d Demand, i int, pod string) bool {
+func (r *resolver) nicAddress(n *NIC, d Demand, i int, pod string) {
 	pool, stated := r.poolOf(pod), n.Spec.IP
 	switch {
 	case r.n.Type() == GuestL2 && stated.IsValid():
 		r.diags.Errorf(d2(n.VM, "spec.nics", i, "ip"), "no-addresses", "network %s is L2, which has no addresses", r.n.ID.Name).
 			Offending(stated.String()).See(r.doc.At("spec.offering"), "its offering").Hintf("leave ip out")
-		return false
+		return
 	case pool == nil:
-		return r.n.Type() == GuestL2
+		return
 	case stated.IsValid():
 		if !r.stated(stated, d2(n.VM, "spec.nics", i, "ip"), pod) {
-			return false
+			return
 		}
 		d.Fixed = stated.String()
 	}
@@ -239,7 +237,6 @@ func (r *resolver) nicAddress(n *NIC, d Demand, i int, pod string) bool {
 	} else if n.IP.IsValid() {
 		n.Subnet = r.n.subnetOf(n.IP)
 	}
-	return true
 }
 
 // stated reports whether a NIC may have the address that its document states.
@@ -247,6 +244,7 @@ func (r *resolver) stated(ip netip.Addr, where schema.Pos, pod string) bool {
 	s := r.n.subnetOf(ip)
 	var why string
 	code, at := "outside-cidr", "spec.cidr"
+	see, what := schema.Pos{}, "the network"
 	if r.spec.Subnets != nil {
 		at = "spec.subnets"
 	}
@@ -264,9 +262,16 @@ func (r *resolver) stated(ip netip.Addr, where schema.Pos, pod string) bool {
 	case ip == s.Gateway:
 		why, code = "is the gateway of network "+r.n.ID.Name, "ip-taken"
 	default:
-		return true
+		var whose string
+		if whose, see = r.ofHosts(s, ip); whose == "" {
+			return true
+		}
+		why, code, what = "is "+whose, "ip-taken", "there"
 	}
-	r.diags.Errorf(where, code, "%s %s", ip, why).Offending(ip.String()).See(r.doc.At(at), "the network")
+	if see.IsZero() {
+		see = r.doc.At(at)
+	}
+	r.diags.Errorf(where, code, "%s %s", ip, why).Offending(ip.String()).See(see, "%s", what)
 	return false
 }
 

@@ -37,7 +37,24 @@ func (p *HostPool) Contains(name string) bool {
 		return true
 	}
 	i := slices.IndexFunc(p.zone.Hosts, func(h *Host) bool { return h.Name == name })
-	return i >= 0 && p.zone.Hosts[i].Spec.State == "Disabled" && p.missing(p.zone.Hosts[i]) == ""
+	return i >= 0 && p.zone.stateOf(p.zone.Hosts[i]) == stateDisabled && p.missing(p.zone.Hosts[i]) == ""
+}
+
+// The states of zones and hosts; hosts know Maintenance too.
+const (
+	stateEnabled  = "Enabled"
+	stateDisabled = "Disabled"
+)
+
+// Disabled reports whether nothing changes on any host of the zone.
+func (z *Zone) Disabled() bool { return z.Spec.State == stateDisabled }
+
+// stateOf is the state of h, one of the zone's hosts.
+func (z *Zone) stateOf(h *Host) string {
+	if z.Disabled() {
+		return stateDisabled
+	}
+	return h.Spec.State
 }
 
 // missing says what h lacks to run the router, or "".
@@ -61,7 +78,9 @@ func (p *HostPool) why() string {
 	var out []string
 	for _, h := range p.zone.Hosts {
 		switch m := p.missing(h); {
-		case h.Spec.State != "Enabled":
+		case p.zone.Disabled():
+			return "zone " + p.zone.Name + " is Disabled"
+		case h.Spec.State != stateEnabled:
 			out = append(out, h.Name+" is in state "+h.Spec.State)
 		case m != "":
 			out = append(out, h.Name+" "+m)
@@ -89,7 +108,7 @@ func (z *Zone) hostPool(labels []string, tunnel bool, pod string) *HostPool {
 	}
 	p := &HostPool{zone: z, labels: labels, tunnel: tunnel, pod: pod}
 	for _, h := range z.Hosts {
-		if h.Spec.State == "Enabled" && h.Spec.Routers.Weight > 0 && p.missing(h) == "" {
+		if z.stateOf(h) == stateEnabled && h.Spec.Routers.Weight > 0 && p.missing(h) == "" {
 			p.eligible = append(p.eligible, h)
 		}
 	}
@@ -121,7 +140,7 @@ func (z *Zone) anywhere(label, pod string) []string {
 	}
 	var out []string
 	for _, h := range z.Hosts {
-		if h.Spec.State != "Disabled" && h.Bridge(label) != nil && (pod == "" || h.Spec.Pod == pod) {
+		if h.Spec.State != stateDisabled && h.Bridge(label) != nil && (pod == "" || h.Spec.Pod == pod) {
 			out = append(out, h.Name)
 		}
 	}

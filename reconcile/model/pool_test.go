@@ -2,10 +2,21 @@ package model
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"weft.dev/schema"
 )
+
+// pool6 has the lower halves of a network with that range and reserved part.
+func pool6(gateway, addresses, reserved string) *addr6Pool {
+	from, to, _ := strings.Cut(addresses, "-")
+	r := resolver{n: &Network{}, spec: &schema.Network{
+		IP6:      &schema.NetworkIP6{Ranges: []schema.IPRange{{From: netip.MustParseAddr(from), To: netip.MustParseAddr(to)}}},
+		Reserved: []netip.Prefix{netip.MustParsePrefix(reserved)},
+	}}
+	return r.guestPool6(netip.MustParseAddr(gateway))
+}
 
 // TestPools: every candidate of a pool is in it, once, and nothing else of the
 // numbers around is.
@@ -28,6 +39,7 @@ func TestPools(t *testing.T) {
 		{addr("10.1.1.0/30", "10.1.1.1"), 1, []string{"10.1.1.1", "10.1.1.3"}},
 		{addr("10.1.1.0/24", "10.1.1.1", "10.1.1.0/25", "10.1.1.128/25"), 0, []string{"10.1.1.2"}},
 		{addr("fd00:1::/120", "fd00:1::1"), 253, []string{"fd00:1::1", "fd00:1::", "fd00:1::100", "10.1.1.1"}},
+		{pool6("fd00:1::9", "fd00:1::8-fd00:1::10", "fd00:1::c/126"), 4, []string{"::9", "::c", "::f", "::11", "::7", "fd00:1::8", "::0:8"}},
 		{&vnetPool{spans: spans{{100, 199}, {300, 300}}.without(span{150, 150}).without(span{199, 299})}, 99, []string{"150", "199", "99", "0100", "-1", "1e2"}},
 	} {
 		seen := map[string]bool{}

@@ -353,7 +353,7 @@ func ResolveReserved(site *Site, d *schema.Document) (Demand, bool, schema.Diags
 	spec, _ := d.Spec.(*schema.PublicIP)
 	if site.Accounts[d.Meta.Account] == nil {
 		if site.Invalid[schema.ID{Kind: schema.KindAccount, Name: d.Meta.Account}] == "" {
-			unknown(&ds, d.At("metadata.account"), "account", d.Meta.Account, keys(site.Accounts))
+			unknownAccount(&ds, d.At("metadata.account"), d.Meta.Account, site)
 		}
 		return Demand{}, false, ds
 	}

@@ -30,6 +30,7 @@ func Resolve(site *Site, index *Index, doc *schema.Document, numbers Numbers) (*
 	r.address()
 	r.ip6()
 	r.broadcast()
+	r.flat()
 	r.mtu()
 	r.mtu6()
 	r.rules()

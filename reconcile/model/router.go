@@ -74,6 +74,7 @@ func (r *resolver) guestLeg(x *Router, s *Segment) {
 			r.ownHop(sub.RouterIP)
 		}
 	}
+	r.router6(s)
 }
 
 // ownHop reports a route whose next hop is the router itself, which the kernel
@@ -107,9 +108,18 @@ func (r *resolver) routerIPs() {
 		return
 	}
 	var had []*Subnet
+	var had6 []*IP6
 	for i, ip := range r.spec.RouterIPs {
+		if ip.Is6() {
+			r.routerOrGuest(ip, i)
+			r.routerIP6At(i, &had6)
+			continue
+		}
 		s := r.n.subnetOf(ip)
-		why, code := "", "outside-cidr"
+		why, code, whose := "", "outside-cidr", ""
+		if s != nil {
+			whose, _ = r.ofHosts(s, ip)
+		}
 		switch {
 		case s == nil:
 			why = "is in no subnet of network " + r.n.ID.Name
@@ -119,6 +129,8 @@ func (r *resolver) routerIPs() {
 			why, code = "is the gateway of "+s.CIDR.String()+", which the router of a Shared network is not", "ip-taken"
 		case slices.Contains(had, s):
 			why, code = "is a second router in "+s.CIDR.String()+", which has one", "too-many"
+		case whose != "":
+			why, code = "is "+whose, "ip-taken"
 		}
 		had = append(had, s)
 		r.routerOrGuest(ip, i)
@@ -131,7 +143,7 @@ func (r *resolver) routerIPs() {
 // routerOrGuest reports an address that a NIC states too.
 func (r *resolver) routerOrGuest(ip netip.Addr, i int) {
 	for _, n := range r.n.NICs {
-		if n.Spec.IP == ip {
+		if n.Spec.IP == ip || n.Spec.IP6 == ip || n.IP6 == ip || slices.Contains(n.Spec.SecondaryIPs, ip) {
 			r.diags.Errorf(n.Pos, "ip-taken", "%s is that of the router of network %s", ip, r.n.ID.Name).
 				Offending(ip.String()).See(d1(r.doc, "spec.routerIPs", i), "the router's")
 		}
@@ -232,7 +244,11 @@ func (r *resolver) routerHost(public []string, s *Segment) *Host {
 	labels = slices.Compact(labels)
 	pool := n.Zone.hostPool(labels, tunneled(s.Scheme) && n.Zone.several(n.Physical.Guest), s.Pod)
 	number := r.numbers.Number(s.owner, FieldHost)
-	if pool.Size() == 0 && (number == "" || !pool.Contains(number)) {
+	kept := number
+	if before := r.formerly(s.owner); kept == "" && before != "" {
+		kept = r.numbers.Number(before, FieldHost)
+	}
+	if pool.Size() == 0 && (kept == "" || !pool.Contains(kept)) {
 		if n.Zone.Invalid == "" {
 			d := r.diags.Errorf(r.doc.At("spec.offering"), "no-router-host", "no host of zone %s can run the router of network %s, which needs %s %s", n.Zone.Name, n.ID.Name, plural("bridge", len(labels)), list(labels)).
 				Offending(n.Offering.Name)

@@ -169,6 +169,11 @@ func dump(w *bytes.Buffer, n *model.Network) {
 		}
 		fmt.Fprintln(w)
 	}
+	for _, s := range n.Segments {
+		if x := s.IP6; x != nil && x.Foreign {
+			fmt.Fprintf(w, "  segment %q ip6 %s gateway %s router %s\n", s.Name, x.CIDR, x.Gateway, x.Router)
+		}
+	}
 	for _, d := range n.Demands {
 		fmt.Fprintf(w, "  needs %s %s: %s", d.Owner, d.Field, d.Pool.Describe())
 		if d.Fixed != "" {

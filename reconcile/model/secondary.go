@@ -7,7 +7,8 @@ import (
 )
 
 // FieldSecondaryIP and an address after it is a field of a NIC for each of its
-// secondary addresses. They are stated, never allocated.
+// secondary addresses. They are stated, never allocated; of IPv6 ones the lock has the
+// lower half, as of others.
 const FieldSecondaryIP = "secondary-ip/"
 
 // secondary checks the further addresses that a NIC states, and has the lock keep
@@ -26,6 +27,10 @@ func (r *resolver) secondary(n *NIC, owner, before string, i int, pod string) {
 		return
 	}
 	for j, ip := range n.Spec.SecondaryIPs {
+		if ip.Is6() {
+			r.secondary6(n, Demand{Owner: owner, Field: FieldSecondaryIP + ip.String(), Pos: at(j), Formerly: before}, ip, pod)
+			continue
+		}
 		if !r.stated(ip, at(j), pod) {
 			continue
 		}
@@ -39,12 +44,14 @@ func (r *resolver) secondary(n *NIC, owner, before string, i int, pod string) {
 	}
 }
 
-// addresses calls f with every address that the document gives the NIC.
+// addresses calls f with every IPv4 address that the document gives the NIC.
 func (n *NIC) addresses(f func(netip.Addr)) {
 	if n.Spec.IP.IsValid() {
 		f(n.Spec.IP)
 	}
 	for _, ip := range n.Spec.SecondaryIPs {
-		f(ip)
+		if ip.Is4() {
+			f(ip)
+		}
 	}
 }

@@ -83,7 +83,7 @@ func (r *resolver) explicit(s *Segment, u schema.BroadcastURI, path string) {
 		}
 		d.Pool = n.Zone.wires[n.Physical.Guest].vlans
 	}
-	if r.dedicatedVNet(d.Pool.Space(), u.ID, u.String(), path) {
+	if r.dedicatedVNet(d.Pool.Space(), u.ID, u.String(), path) || r.commonVNet(d.Pool.Space(), u.ID, u.String(), path) {
 		return
 	}
 	d.Pos = r.doc.At(path)

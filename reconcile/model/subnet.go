@@ -30,6 +30,8 @@ type Subnet struct {
 	path  string // of its fields in the network's document
 	vlan  schema.BroadcastURI
 	pool  *addrPool
+	// ranged: the document states what addresses it has for guests.
+	ranged bool
 }
 
 // Segment is one broadcast domain of a network, on some of its hosts.
@@ -42,6 +44,7 @@ type Segment struct {
 	// else 0. It equals VNet for promiscuous ports.
 	Secondary uint32
 	Pod       string
+	IP6       *IP6      // nil without IPv6
 	Subnets   []*Subnet // by name; none in an L2 network
 	NICs      []*NIC    // by ID
 	Router    *Router
@@ -97,7 +100,7 @@ func (r *resolver) subnet(s *Subnet, ranges []schema.IPRange) {
 	if !s.Gateway.IsValid() {
 		s.Gateway = s.CIDR.Addr().Next()
 	}
-	s.pool = guestPool(r.n.ID, s.CIDR, s.Gateway, ranges, r.spec.Reserved)
+	s.pool, s.ranged = guestPool(r.n.ID, s.CIDR, s.Gateway, ranges, r.spec.Reserved), len(ranges) > 0
 	if s.Name != "" {
 		s.pool.describe += " subnet " + s.Name
 	}
@@ -242,6 +245,9 @@ func (r *resolver) fields() {
 // them, and what they lead to does not.
 func (r *resolver) subnetRoutes() {
 	for i, x := range r.spec.Routes {
+		if x.Via.Is6() {
+			continue // see routes6
+		}
 		if r.n.subnetOf(x.Via) == nil {
 			r.diags.Errorf(d2(r.doc, "spec.routes", i, "via"), "outside-cidr", "the next hop %s is in none of the subnets of network %s", x.Via, r.n.ID.Name).
 				Offending(x.Via.String()).See(r.doc.At("spec.subnets"), "the subnets")

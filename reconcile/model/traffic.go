@@ -91,7 +91,8 @@ func (g *ground) at(field string) schema.Pos { return g.doc.At(g.path + field) }
 func (b *builder) reserved() {
 	for _, name := range b.zoneNames {
 		z := b.parts[name]
-		list := b.grounds(z)
+		b.storagePods(z)
+		list := z.grounds()
 		for i := range list {
 			for j := range i {
 				b.distinct(&list[i], &list[j])
@@ -106,8 +107,21 @@ func (b *builder) reserved() {
 	}
 }
 
+// storagePods holds that storage ranges name pods of their zone.
+func (b *builder) storagePods(z *Zone) {
+	for _, p := range z.Physical {
+		for i := range p.Spec.StorageRanges {
+			name := p.Spec.StorageRanges[i].Pod
+			if pod := b.site.pods[name]; pod != nil && slices.Contains(z.Pods, pod) || b.site.Invalid[schema.ID{Kind: schema.KindPod, Name: name}] != "" {
+				continue
+			}
+			unknown(&b.diags, d2(p.Doc, "spec.storageRanges", i, "pod"), "pod", name, podNames(z))
+		}
+	}
+}
+
 // grounds lists the public ranges, pods and storage ranges of a zone.
-func (b *builder) grounds(z *Zone) []ground {
+func (z *Zone) grounds() []ground {
 	var out []ground
 	for _, r := range z.Ranges {
 		out = append(out, ground{"public range " + r.Name, r.Doc, "spec.", r.Spec.CIDR, r.Spec.Gateway, r.Spec.Ranges, r.Physical.Public, r.Spec.VLAN.ID, false})
@@ -119,13 +133,7 @@ func (b *builder) grounds(z *Zone) []ground {
 	for _, p := range z.Physical {
 		for i := range p.Spec.StorageRanges {
 			r := &p.Spec.StorageRanges[i]
-			path := path1("spec.storageRanges", i) + "."
-			if pod := b.site.pods[r.Pod]; pod == nil || !slices.Contains(z.Pods, pod) {
-				if b.site.Invalid[schema.ID{Kind: schema.KindPod, Name: r.Pod}] == "" {
-					unknown(&b.diags, p.Doc.At(path+"pod"), "pod", r.Pod, podNames(z))
-				}
-			}
-			out = append(out, ground{"the storage range of pod " + r.Pod + " on " + p.Name, p.Doc, path, r.CIDR, r.Gateway, r.Ranges, p.Storage, r.VLAN.ID, false})
+			out = append(out, ground{"the storage range of pod " + r.Pod + " on " + p.Name, p.Doc, path1("spec.storageRanges", i) + ".", r.CIDR, r.Gateway, r.Ranges, p.Storage, r.VLAN.ID, false})
 		}
 	}
 	return out

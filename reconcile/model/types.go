@@ -157,7 +157,7 @@ type Network struct {
 	CIDR    netip.Prefix
 	Gateway netip.Addr
 	Subnets []*Subnet    // by name; none in an L2 network
-	IP6     *IP6         // nil where the offering is IPv4 only
+	IP6     *IP6         // of the first segment that has it; nil without IPv6
 	Domain  string       // DNS domain of the guests
 	DNS     []netip.Addr // upstream resolvers: nearest of network, zone
 	MTU     int          // of the guests' frames
@@ -302,6 +302,7 @@ const (
 	FieldSourceNAT = "sourcenat"  // of a network without a PublicIP that says sourceNat
 	FieldHost      = "router"     // host of the router
 	FieldGuestIP   = "router-ip"  // of a router that is not its network's gateway
+	FieldGuestIP6  = "router-ip6" // likewise, the lower half
 	FieldGuestMAC  = "router-mac" // of the router's guest NIC
 	FieldPublicMAC = "public-mac" // of the router's public NIC
 	FieldPublicIP6 = "public-ip6" // of the router, beside SourceNAT

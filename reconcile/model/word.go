@@ -25,6 +25,14 @@ func unknown(ds *schema.Diags, at schema.Pos, what, name string, known []string)
 	return d
 }
 
+// unknownAccount reports an account that no document declares.
+func unknownAccount(ds *schema.Diags, at schema.Pos, name string, site *Site) {
+	known := keys(site.Accounts)
+	if d := unknown(ds, at, "account", name, known); nearest(name, known) == "" {
+		d.Hintf("add a document of kind Account named %s", name)
+	}
+}
+
 // nearest returns the word that was probably meant, or "": at most a third of
 // it mistyped.
 func nearest(name string, words []string) string {

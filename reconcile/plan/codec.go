@@ -30,7 +30,7 @@ type planJSON struct {
 	Unbound       []Unbound     `json:"unbound,omitempty"`
 }
 
-// actionJSON is an Action. Owner and Source are computed from the entries.
+// actionJSON is an Action. Owner, Source and NICs are computed from the rest.
 type actionJSON struct {
 	Verb       string          `json:"verb"`
 	Kind       resource.Kind   `json:"kind"`
@@ -39,6 +39,7 @@ type actionJSON struct {
 	Lifecycle  Phase           `json:"lifecycle,omitempty"`
 	Wait       time.Duration   `json:"wait,omitempty"`
 	Source     Source          `json:"source,omitzero"`
+	NICs       []string        `json:"nics,omitempty"`
 	Changes    []Change        `json:"changes,omitempty"`
 	Reason     string          `json:"reason,omitempty"`
 	Disruption string          `json:"disruption,omitempty"`
@@ -94,15 +95,6 @@ func verbOf(word string) (Verb, error) {
 	return "", fmt.Errorf("unknown verb %q", word)
 }
 
-// Source is the document line that asked for the action, or for what it removes.
-// The commit is known of what is desired.
-func (a *Action) Source(revision string) Source {
-	if s := sourceOf(a.After, revision); !s.IsZero() {
-		return s
-	}
-	return sourceOf(a.Before, "")
-}
-
 // MarshalJSON implements json.Marshaler. It is lossless.
 func (p *Plan) MarshalJSON() ([]byte, error) {
 	w := planJSON{
@@ -114,7 +106,7 @@ func (p *Plan) MarshalJSON() ([]byte, error) {
 	for i, a := range p.Actions {
 		number[a] = i
 		w.Actions[i] = actionJSON{
-			Verb: a.Verb.Word(), Kind: a.ID.Kind, Name: a.ID.Name, Owner: a.Owner(), Lifecycle: a.Phase, Wait: a.Wait, Source: a.Source(p.Revision),
+			Verb: a.Verb.Word(), Kind: a.ID.Kind, Name: a.ID.Name, Owner: a.Owner(), Lifecycle: a.Phase, Wait: a.Wait, Source: a.Source(p.Revision), NICs: a.NICs(),
 			Changes: a.Changes, Reason: a.Reason, Disruption: a.Disrupts, Implied: a.Implied, Drift: a.Drift, Before: a.Before, After: a.After,
 		}
 	}

@@ -31,7 +31,7 @@ func compare(before, after *resource.Entry, w *world) (changes []Change, fixed b
 		}
 		was = l.State
 	}
-	more, fixed := compareFields(was.Fields(), after.State.Fields())
+	more, fixed := compareFields(was.Fields(), after.State.Fields(), func(diff []Line) { credit(diff, was, after.State, w.opt.Revision) })
 	if changes = append(changes, more...); len(changes) == 0 {
 		changes = []Change{{Field: "details", From: "other"}}
 	}
@@ -58,7 +58,7 @@ func driftLine(l string) Line {
 	return Line{Text: l}
 }
 
-func compareFields(was, will []resource.Field) (changes []Change, fixed bool) {
+func compareFields(was, will []resource.Field, credit func([]Line)) (changes []Change, fixed bool) {
 	for i, f := range will {
 		old := resource.Field{Lines: f.Lines}
 		if i < len(was) && was[i].Name == f.Name {
@@ -73,6 +73,7 @@ func compareFields(was, will []resource.Field) (changes []Change, fixed bool) {
 		c := Change{Field: f.Name, From: old.Value, To: f.Value, Lines: f.Lines}
 		if f.Lines {
 			c.Diff = diffLines(old.Value, f.Value)
+			credit(c.Diff)
 			c.From, c.To = sides(c.Diff)
 		}
 		changes = append(changes, c)

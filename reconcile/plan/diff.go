@@ -182,6 +182,7 @@ func (p *Plan) describe(d *decision, nodes []*node, drop []bool, after [][]int) 
 			p.Actions = append(p.Actions, a)
 		}
 	}
+	p.follow()
 	p.Steps = make([]*Step, len(nodes))
 	for i, n := range nodes {
 		p.Steps[i] = &Step{Index: i, Action: actions[n], Drop: drop[i], After: after[i]}

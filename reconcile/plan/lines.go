@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"weft.dev/reconcile/resource"
 )
 
 // A Line is one line of a difference: Op is "-", "+", "" for a line that stays
@@ -11,6 +13,12 @@ import (
 type Line struct {
 	Op   string `json:"op,omitempty"`
 	Text string `json:"text,omitempty"`
+	// Source is the document line that a changed one follows from, and NIC the
+	// "account/vm/nic" that it is for; zero where it is nobody's in particular.
+	Source Source `json:"source,omitzero"`
+	NIC    string `json:"nic,omitempty"`
+
+	at int // of its own text, from 1, until its author is known
 }
 
 // contextLines is how many lines that stay are shown around a change.
@@ -31,7 +39,10 @@ func diffLines(was, will string) []Line {
 	for _, l := range a[:head] {
 		all = append(all, Line{Text: l})
 	}
-	all = append(all, middle(a[head:len(a)-tail], b[head:len(b)-tail])...)
+	for _, l := range middle(a[head:len(a)-tail], b[head:len(b)-tail]) {
+		l.at += head
+		all = append(all, l)
+	}
 	for _, l := range a[len(a)-tail:] {
 		all = append(all, Line{Text: l})
 	}
@@ -130,11 +141,11 @@ func walkBack(a, b []string, trace [][]int) []Line {
 		}
 		switch {
 		case x > px:
+			out = append(out, Line{Op: "-", Text: a[x-1], at: x})
 			x--
-			out = append(out, Line{"-", a[x]})
 		case y > py:
+			out = append(out, Line{Op: "+", Text: b[y-1], at: y})
 			y--
-			out = append(out, Line{"+", b[y]})
 		}
 	}
 	slices.Reverse(out)
@@ -148,19 +159,62 @@ func asSets(a, b []string) []Line {
 		count[l]++
 	}
 	var out []Line
-	for _, l := range a {
+	for i, l := range a {
 		if count[l] == 0 {
-			out = append(out, Line{"-", l})
+			out = append(out, Line{Op: "-", Text: l, at: i + 1})
 			continue
 		}
 		count[l]--
 		out = append(out, Line{Text: l})
 	}
-	for _, l := range b {
+	for i, l := range b {
 		if count[l] > 0 {
 			count[l]--
-			out = append(out, Line{"+", l})
+			out = append(out, Line{Op: "+", Text: l, at: i + 1})
 		}
 	}
 	return out
+}
+
+// credit says of each changed line who wrote what it follows from: was and will are
+// the states whose lines they are, commit is that of will.
+func credit(diff []Line, was, will resource.State, commit string) {
+	for i := range diff {
+		l := &diff[i]
+		st, of := will, commit
+		if l.Op == "-" {
+			st, of = was, ""
+		}
+		if l.Op == "+" || l.Op == "-" {
+			by := resource.AuthorOf(st, l.at-1)
+			l.NIC = by.NIC
+			if by.Pos.File != "" {
+				l.Source = Source{File: by.Pos.File, Line: by.Pos.Line, Commit: of}
+			}
+		}
+		l.at = 0
+	}
+	disown(diff)
+}
+
+// disown takes lines from NICs that stay, where lines of nobody in particular change
+// beside them: all of that follows from a change of the whole.
+func disown(diff []Line) {
+	whole, comes, goes := false, map[string]bool{}, map[string]bool{}
+	for _, l := range diff {
+		switch {
+		case l.Op != "+" && l.Op != "-":
+		case l.NIC == "":
+			whole = whole || l.Source.IsZero()
+		case l.Op == "+":
+			comes[l.NIC] = true
+		default:
+			goes[l.NIC] = true
+		}
+	}
+	for i := range diff {
+		if l := &diff[i]; whole && comes[l.NIC] && goes[l.NIC] {
+			l.NIC, l.Source = "", Source{}
+		}
+	}
 }

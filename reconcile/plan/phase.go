@@ -32,14 +32,27 @@ func (w *world) phases() func(*Action) Phase {
 		case a.After == nil && resource.NICOf(a.Before.State) != "":
 			return Release
 		case !will[owner] && !stays(owner):
-			return Shutdown
+			return w.farewell(owner)
 		case !was[owner] && !stays(owner):
 			return Implement
+		case a.forNICs() != "":
+			return a.forNICs()
 		case strings.HasPrefix(string(a.ID.Kind), "ovs."), a.ID.Kind == resource.KindBridgePort, made(a):
 			return Design
 		}
 		return Implement
 	}
+}
+
+// farewell is how an owner goes that has nothing here any more.
+func (w *world) farewell(owner resource.Owner) Phase {
+	switch {
+	case w.terms[owner].Idle:
+		return Shutdown
+	case w.opt.Declared != nil && w.opt.Declared(owner):
+		return Release
+	}
+	return Trash
 }
 
 // made reports whether a is about a bridge, VLAN or VXLAN of the kernel's.

@@ -92,6 +92,9 @@ type Options struct {
 	Last *resource.Intent
 	// Target, when not empty, limits the plan to these owners.
 	Target []resource.Owner
+	// Declared reports whether a document declares an owner that has nothing on the
+	// host any more; nil: none does.
+	Declared func(resource.Owner) bool
 	// Withhold are resources that must not be made or changed now, and why: they are
 	// blocked.
 	Withhold map[resource.ID]string

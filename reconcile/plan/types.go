@@ -86,15 +86,18 @@ type Action struct {
 // A Phase is a verb of a network's lifecycle. It labels actions, nothing more.
 type Phase string
 
-// The phases, in the order in which they are shown.
+// The phases, in CloudStack's words.
 const (
-	Design    Phase = "design"    // the topology of what is there already
-	Implement Phase = "implement" // an owner that is new, or its services
-	Prepare   Phase = "prepare"   // for one NIC
-	Release   Phase = "release"   // of one NIC
-	Shutdown  Phase = "shutdown"  // an owner that is no more
-	Trash     Phase = "trash"     // what was never asked for
+	Design    Phase = "design"    // the topology of an owner that is there already
+	Implement Phase = "implement" // an owner that is new here, or the services of one that is there
+	Prepare   Phase = "prepare"   // for NICs
+	Release   Phase = "release"   // of NICs, or an owner that is on other hosts only from now on
+	Shutdown  Phase = "shutdown"  // an owner of which nothing runs any more
+	Trash     Phase = "trash"     // an owner that no document declares, or what nobody asked for
 )
+
+// Phases lists them in the order in which they are shown.
+func Phases() []Phase { return []Phase{Design, Implement, Prepare, Release, Shutdown, Trash} }
 
 // A Change is one field that differs.
 type Change struct {
@@ -105,4 +108,7 @@ type Change struct {
 	Lines bool `json:"lines,omitempty"`
 	// Diff is the difference line by line, with a little of what stays.
 	Diff []Line `json:"diff,omitempty"`
+	// Source is the document line that all of it follows from, where that is another
+	// than the resource's.
+	Source Source `json:"source,omitzero"`
 }

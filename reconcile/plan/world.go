@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"weft.dev/reconcile/resource"
-	"weft.dev/schema"
 )
 
 // world is the input of a plan: what is there (before) and what should be
@@ -374,13 +373,6 @@ func carries(id resource.ID, u resource.Unread) bool {
 }
 
 // sourceOf is where an entry comes from.
-func sourceOf(e *resource.Entry, commit string) Source {
-	if e == nil || len(e.Origin) == 0 || e.Origin[0] == (schema.Pos{}) {
-		return Source{}
-	}
-	return Source{File: e.Origin[0].File, Line: e.Origin[0].Line, Commit: commit}
-}
-
 func compareNodes(a, b *node) int {
 	if c := cmp.Compare(a.owner(), b.owner()); c != 0 {
 		return c

@@ -47,6 +47,7 @@ func (d *draw) pick(ids []resource.ID) []resource.ID {
 func world(r *rand.Rand) *resource.Intent {
 	d := &draw{Rand: r, by: map[resource.Owner][]resource.Entry{}, have: resource.Set{}}
 	d.shared()
+	d.linuxShared()
 	for i := range 3 {
 		if d.some(3, 4) {
 			d.network(i)
@@ -127,6 +128,9 @@ func (d *draw) network(i int) {
 		d.ask(owner, p)
 	}
 	d.plugs(owner, i, ready)
+	if d.some(1, 2) {
+		d.linux(owner, i)
+	}
 }
 
 // router draws what lies in a namespace; it returns what others may need.
@@ -145,6 +149,14 @@ func (d *draw) router(owner resource.Owner, ns string) []resource.ID {
 		}
 		a := d.ask(owner, resource.Addr{NS: ns, Link: name, Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 1, 1, byte(1 + addrs[j])}), 24)})
 		ids = append(ids, a)
+		if d.some(1, 2) {
+			six := netip.MustParsePrefix(fmt.Sprintf("2001:db8:%d::%d/64", j, 1+d.IntN(2)))
+			ids = append(ids, d.ask(owner, resource.Addr{NS: ns, Link: name, Prefix: six}))
+			d.ask(owner, resource.Sysctl{NS: ns, Key: "net.ipv6.conf." + name + ".accept_ra", Value: fmt.Sprint(d.IntN(2)), Link: &link})
+		}
+		if d.some(1, 3) {
+			d.ask(owner, resource.Qdisc{NS: ns, Link: name, Mbit: 10 + d.IntN(2)})
+		}
 		if d.some(1, 2) && !d.has(resource.ID{Kind: resource.KindRoute, Name: ns + "/0.0.0.0/0"}) {
 			r := resource.Route{NS: ns, Dst: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.AddrFrom4([4]byte{10, 1, 1, byte(200 + d.IntN(2))}), Dev: name}
 			if d.some(1, 2) {

@@ -19,6 +19,9 @@ func (g Gate) String() string { return fmt.Sprintf("%s %+v", g.NIC, *g.Groups) }
 // does not run, or whose link is down, reaches nobody.
 func (d *Draft) Reach(n *model.Network, s *model.Segment, seg Segment) {
 	out := Domain{Network: n.ID, Segment: seg, MTU: n.MTU}
+	if p := n.Spec.PVLAN; p != nil && s.Secondary != s.VNet {
+		out.Private = Private{Secondary: s.Secondary, Community: p.Type == "Community"}
+	}
 	for _, nic := range s.NICs {
 		if !nic.Running || !nic.Up() {
 			continue

@@ -37,6 +37,9 @@ func Resolvers(n *model.Network, s *model.Segment) []netip.Addr {
 				out = append(out, sub.RouterIP)
 			}
 		}
+		if s.IP6 != nil && s.IP6.Router.IsValid() {
+			out = append(out, s.IP6.Router)
+		}
 		return out
 	}
 	return n.DNS

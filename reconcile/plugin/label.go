@@ -39,10 +39,10 @@ func Uplink(b *schema.HostBridge, name string) resource.Link {
 	}
 	l.Takeover = &resource.Takeover{Bridge: b.Name, Addresses: []netip.Prefix{b.Address}}
 	if b.Gateway.IsValid() {
-		l.Takeover.Routes = append(l.Takeover.Routes, everywhere(b.Gateway))
+		l.Takeover.Ways = append(l.Takeover.Ways, resource.Way{Dst: everywhere(b.Gateway), Via: b.Gateway})
 	}
 	for _, r := range b.Routes {
-		l.Takeover.Routes = append(l.Takeover.Routes, r.CIDR.Masked())
+		l.Takeover.Ways = append(l.Takeover.Ways, resource.Way{Dst: r.CIDR.Masked(), Via: r.Via})
 	}
 	return l
 }

@@ -109,7 +109,34 @@ func (d *Draft) Ask(host string, st resource.State, origin ...schema.Pos) {
 }
 
 // flowRoom is how many rules an owner usually has on a host.
-const flowRoom = 24
+const flowRoom = 36
+
+// Write adds rules to the owner's flows on host that follow from what author wrote.
+func (d *Draft) Write(host string, author resource.Author, rules ...resource.Flow) {
+	d.written(host, func(f *resource.Flows) { f.Write(author, rules...) })
+}
+
+// Join adds rules with their authors to the owner's flows on host.
+func (d *Draft) Join(host string, rules resource.Flows) {
+	d.written(host, func(f *resource.Flows) { f.Join(rules) })
+}
+
+// Room is made for that many authors of the owner's flows on host.
+func (d *Draft) Room(host string, authors int) {
+	if authors > 0 {
+		d.written(host, func(f *resource.Flows) { f.Authors = slices.Grow(f.Authors, authors) })
+	}
+}
+
+func (d *Draft) written(host string, add func(*resource.Flows)) {
+	if _, ok := d.flows[host]; !ok {
+		d.Flow(host, nil)
+	}
+	e := &d.Hosts[host][d.flows[host]]
+	f, _ := e.State.(resource.Flows)
+	add(&f)
+	e.State = f
+}
 
 // Flow adds rules to the owner's flows on host; ports are the resources of weft
 // that the rules name.
@@ -125,16 +152,18 @@ func (d *Draft) Flow(host string, ports []resource.ID, rules ...resource.Flow) {
 	f, _ := e.State.(resource.Flows)
 	f.Rules = append(f.Rules, rules...)
 	if len(ports) > 0 {
-		f.Ports = slices.Compact(slices.SortedFunc(slices.Values(append(f.Ports, ports...)), resource.ID.Compare))
+		f.Ports = append(f.Ports, ports...)
+		slices.SortFunc(f.Ports, resource.ID.Compare)
+		f.Ports = slices.Compact(f.Ports)
 	}
 	e.State = f
 }
 
-// RouterGuards are the chains that every router of n has and that have to stand
+// RouterGuards are the chains that every router of s has and that have to stand
 // before its ports in ns carry traffic.
-func RouterGuards(n *model.Network, ns string) []resource.ID {
+func RouterGuards(s *model.Segment, ns string) []resource.ID {
 	guards := guardsOf(ns, 4)
-	if n.IP6 != nil {
+	if s.IP6 != nil {
 		guards = append(guards, guardsOf(ns, 6)...)
 	}
 	return guards
@@ -232,13 +261,28 @@ type Segment struct {
 	Port int
 }
 
-// A Domain is a set of ports that hear each other.
+// A Domain is the ports of a network in a broadcast domain, which other networks may
+// share. They hear each other, as far as Private and Gates let them.
 type Domain struct {
 	Network schema.ID
 	Segment Segment
+	Private Private
 	MTU     int
 	NICs    []string // account/vm/nic
 	Gates   []Gate   // of networks with security groups
+}
+
+// Private is how ports are in a private VLAN; zero ones are promiscuous, or in none.
+type Private struct {
+	Secondary uint32
+	// Community: ports of one secondary VLAN hear each other.
+	Community bool
+}
+
+// Hears reports whether ports in p and in o hear each other: one of them is
+// promiscuous, or both are of one community.
+func (p Private) Hears(o Private) bool {
+	return p.Secondary == 0 || o.Secondary == 0 || p == o && p.Community
 }
 
 // A Relay is a listener that passes connections on to members.

@@ -15,7 +15,8 @@ func TestReach(t *testing.T) {
 	}
 	s := &model.Segment{NICs: []*model.NIC{nic("acme/a/n", "Up", true), nic("acme/b/n", "Down", true), nic("acme/c/n", "Up", false)}}
 	d := NewDraft("network/acme/web", schema.Pos{})
-	d.Reach(&model.Network{MTU: 1450}, s, Segment{Scheme: schema.SchemeVLAN, VNet: 100})
+	n := &model.Network{MTU: 1450, Spec: &schema.Network{}}
+	d.Reach(n, s, Segment{Scheme: schema.SchemeVLAN, VNet: 100})
 	if len(d.Domains) != 1 || d.Domains[0].MTU != 1450 || d.Domains[0].Segment.VNet != 100 {
 		t.Fatalf("domains: %+v", d.Domains)
 	}
@@ -24,5 +25,16 @@ func TestReach(t *testing.T) {
 	}
 	if got := d.Domains[0].Gates; len(got) != 1 || got[0].NIC != "acme/a/n" {
 		t.Errorf("gates: %v", got)
+	}
+	// Promiscuous ports have the primary as their secondary VLAN.
+	for typ, want := range map[string]Private{"Promiscuous": {}, "Isolated": {Secondary: 201}, "Community": {Secondary: 201, Community: true}} {
+		n.Spec.PVLAN, s.VNet, s.Secondary = &schema.PVLAN{Type: typ}, 100, 201
+		if typ == "Promiscuous" {
+			s.Secondary = 100
+		}
+		d.Domains = nil
+		if d.Reach(n, s, Segment{}); d.Domains[0].Private != want {
+			t.Errorf("%s: %+v", typ, d.Domains[0].Private)
+		}
 	}
 }

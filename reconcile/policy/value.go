@@ -22,7 +22,13 @@ type record struct {
 	value  reflect.Value // invalid: the envelope of doc
 	doc    *schema.Document
 	scope  *scope
-	read   map[string]ref.Val
+	read   []fieldValue
+}
+
+// A fieldValue is a field that was read. There are few of one record, so they are a list.
+type fieldValue struct {
+	name  string
+	value ref.Val
 }
 
 // A scope is the tree that an object's references point into.
@@ -55,18 +61,17 @@ func (s *shapes) fieldOf(target any, in *shape, name string) (any, error) {
 }
 
 func (r *record) field(name string) ref.Val {
-	if v, ok := r.read[name]; ok {
-		return v
+	for i := range r.read {
+		if r.read[i].name == name {
+			return r.read[i].value
+		}
 	}
 	f := r.shape.fields[name]
 	if f == nil {
 		return types.NewErr("no such key: %s", name)
 	}
 	v := r.convertField(name, f)
-	if r.read == nil {
-		r.read = make(map[string]ref.Val, 4)
-	}
-	r.read[name] = v
+	r.read = append(r.read, fieldValue{name, v})
 	return v
 }
 

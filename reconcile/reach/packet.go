@@ -32,6 +32,7 @@ type Router struct {
 	chains map[string]*resource.Chain // "table/name"
 	sets   map[string][]netip.Prefix
 	links  map[string][]netip.Prefix // addresses by link
+	behind []netip.Prefix            // what routes lead to by the guests' link, in order
 }
 
 // Routers finds the routers in fragments, by namespace; those of IPv6 are where
@@ -61,6 +62,11 @@ func Routers(frags []*resource.Fragment) []*Router {
 				if s.NS != "" && !s.Prefix.Addr().IsLinkLocalUnicast() {
 					r := at(s.NS, familyOf(s.Prefix.Addr()))
 					r.links[s.Link] = append(r.links[s.Link], s.Prefix)
+				}
+			case resource.Route:
+				if s.NS != "" && s.Dev == guest && s.Dst.Bits() > 0 {
+					r := at(s.NS, familyOf(s.Dst.Addr()))
+					r.behind = ordered(append(r.behind, s.Dst))
 				}
 			case resource.NS:
 				names = append(names, s.Name)
@@ -138,6 +144,9 @@ func (r *Router) route(a netip.Addr) string {
 				return name
 			}
 		}
+	}
+	if slices.ContainsFunc(r.behind, func(p netip.Prefix) bool { return p.Contains(a) }) {
+		return guest
 	}
 	if len(r.links[public]) > 0 {
 		return public

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"weft.dev/reconcile/model"
-	"weft.dev/reconcile/plugin"
 	"weft.dev/reconcile/resource"
 )
 
@@ -159,8 +158,11 @@ func (r *Router) outbound(g *grid, owner string) []trial {
 	net := r.links[guest][0].Masked()
 	var out []trial
 	targets := g.beyond(net)
-	for _, from := range g.inside(net, owner) {
+	for _, from := range slices.Concat(g.inside(net, owner), places(r.behind, owner+" ")) {
 		for _, to := range targets {
+			if from.cidr.IsValid() && from.cidr == to.cidr {
+				continue // not through the router
+			}
 			for _, proto := range protocols(r.Family) {
 				out = append(out, sweep(g, trial{from: from, to: to, part: !from.all, proto: proto}, func(port uint16) (string, bool) {
 					v := r.Send(Packet{In: guest, Src: from.probe, Dst: to.probe, Proto: proto, Port: port})
@@ -269,24 +271,6 @@ func (t trial) without(o trial) []trial {
 		after := t
 		after.lo = o.hi + 1
 		out = append(out, after)
-	}
-	return out
-}
-
-// Members lists who is in which broadcast domain: those of one hear each other,
-// unless security groups decide: then what these let begin.
-func Members(domains []plugin.Domain) []Way {
-	var out []Way
-	for _, d := range domains {
-		for _, g := range d.Gates {
-			out = append(out, gated(g)...)
-		}
-		if len(d.Gates) > 0 {
-			continue
-		}
-		for _, n := range d.NICs {
-			out = append(out, Way{From: "nic/" + n, To: d.Network.String(), Ports: "all"})
-		}
 	}
 	return out
 }

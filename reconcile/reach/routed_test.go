@@ -77,3 +77,28 @@ func TestRouted(t *testing.T) {
 		}
 	}
 }
+
+// TestBehind: who gets out from behind a route shows beside the guests, whatever they
+// may do themselves.
+func TestBehind(t *testing.T) {
+	behind := netip.MustParsePrefix("2001:db8:f::/48")
+	base, head := six(), six()
+	var entries []resource.Entry
+	for _, e := range head.Entries() {
+		if c, ok := e.State.(resource.Chain); ok && c.Family == 6 && c.Name == "FORWARD" {
+			c.Rules = append([]resource.Rule{
+				accept(resource.Match{In: "eth0", Out: "eth0", Dst: behind}), accept(resource.Match{In: "eth0", Out: "eth1", Src: behind, Proto: "udp"}),
+			}, c.Rules...)
+			e.State = c
+		}
+		entries = append(entries, e)
+	}
+	entries = append(entries, resource.Entry{Owner: head.Owner, State: resource.Route{NS: "r", Dst: behind, Via: netip.MustParseAddr("2001:db8:100:5::9"), Dev: "eth0"}})
+	head = resource.NewFragment(head.Owner, entries)
+	got := Between(&resource.Intent{Fragments: []*resource.Fragment{base}}, &resource.Intent{Fragments: []*resource.Fragment{head}})
+	const guests = "network/acme/web"
+	want := []Way{{From: guests, To: behind.String(), Ports: "icmpv6"}, {From: guests, To: behind.String(), Ports: "udp"}, {From: "network/acme/web 2001:db8:f::/48", To: "internet by IPv6", Ports: "udp"}}
+	if !slices.Equal(got.Added, want) || len(got.Removed) > 0 {
+		t.Errorf("added %v, removed %v", got.Added, got.Removed)
+	}
+}

@@ -73,7 +73,7 @@ func drawState(r *rand.Rand, kind Kind) State {
 		l := Link{NS: word(), Name: word(), Host: word(), MAC: word(), MTU: number(), Up: flag(), Of: word(), TxOff: flag()}
 		switch r.IntN(5) {
 		case 4:
-			l.Takeover = &Takeover{word(), []netip.Prefix{prefix()}, []netip.Prefix{prefix()}}
+			l.Takeover = &Takeover{word(), []netip.Prefix{prefix()}, []Way{{prefix(), addr()}}}
 		case 0:
 			l.Bridge = &LinuxBridge{flag(), flag(), flag()}
 		case 1:
@@ -117,6 +117,7 @@ func drawState(r *rand.Rand, kind Kind) State {
 				text = string([]byte{0xff, 0x00, byte(r.IntN(256))})
 			}
 			f.Parts = append(f.Parts, Part{Text: text}, Part{Secret: word(), Digest: word()})
+			f.Authors = append(f.Authors, Lines{r.IntN(9), r.IntN(9), drawAuthor(r, word)})
 		}
 		return f
 	case KindProcess:
@@ -128,13 +129,18 @@ func drawState(r *rand.Rand, kind Kind) State {
 func drawFlows(r *rand.Rand, word func() string, ids func() []ID) State {
 	f := Flows{Bridge: word(), Owner: Owner(word()), Ports: ids()}
 	for range r.IntN(4) {
+		f.Authors = append(f.Authors, drawAuthor(r, word))
 		f.Rules = append(f.Rules, Flow{
-			Table: uint8(r.IntN(256)), Priority: uint16(r.IntN(65536)),
+			By: r.Uint32(), Table: uint8(r.IntN(256)), Priority: uint16(r.IntN(65536)),
 			Match: []Cond{{FlowField(r.IntN(35)), r.Uint64(), r.Uint64(), word()}},
 			Do:    []Act{{Op(r.IntN(18)), FlowField(r.IntN(35)), r.Uint64(), uint8(r.IntN(256)), uint16(r.Uint32()), r.Uint32(), word()}},
 		})
 	}
 	return f
+}
+
+func drawAuthor(r *rand.Rand, word func() string) Author {
+	return Author{Pos: schema.Pos{File: word(), Line: r.IntN(99), Col: r.IntN(99)}, NIC: word()}
 }
 
 func drawChain(r *rand.Rand, word func() string, prefix func() netip.Prefix, addr func() netip.Addr) State {

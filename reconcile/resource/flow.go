@@ -16,6 +16,8 @@ type Flows struct {
 	Rules []Flow `json:"rules"`
 	// Ports are the ovs.port, ovs.tunnel and ovs.bridge that the rules name.
 	Ports []ID `json:"ports,omitempty"`
+	// Authors are whom rules name as theirs; see Write.
+	Authors []Author `json:"authors,omitempty"`
 }
 
 // Cookie is the 48 bits of a flow cookie that name owner; the 16 above them
@@ -85,6 +87,7 @@ func (f Flows) Fields() []Field {
 type Flow struct {
 	Table    uint8  `json:"t"`
 	Priority uint16 `json:"p"`
+	By       uint32 `json:"b,omitempty"` // 1 for the first of Flows.Authors, 0 for who asked for all
 	Match    []Cond `json:"m,omitempty"`
 	Do       []Act  `json:"a,omitempty"` // empty = drop
 }

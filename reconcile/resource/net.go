@@ -55,9 +55,16 @@ type Link struct {
 // named here must not be on the link: it would be lost.
 type Takeover struct {
 	Bridge string `json:"bridge"`
-	// Addresses and Routes are what the bridge has instead.
+	// Addresses and Ways are what the bridge has instead.
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
-	Routes    []netip.Prefix `json:"routes,omitempty"` // destinations
+	Ways      []Way          `json:"ways,omitempty"`
+}
+
+// A Way is where a route leads, and by which gateway; without one it leads straight
+// there.
+type Way struct {
+	Dst netip.Prefix `json:"dst"`
+	Via netip.Addr   `json:"via,omitzero"`
 }
 
 // print is the bridge alone: the rest is a condition, not a state.

@@ -21,14 +21,15 @@ func samples() []resource.State {
 		ICMPType: 9, ICMPCode: 1, CT: []string{"NEW"}, OrigDst: net, SYN: true, Mark: 7,
 	}
 	do := resource.Verdict{Target: "DNAT", To: addr, Ports: schema.PortRange{From: 80, To: 81}, Base: 8000, Mark: 3}
+	author := resource.Author{Pos: schema.Pos{File: "f", Line: 1}, NIC: "a/b/c"}
 	return []resource.State{
 		resource.Bridge{Name: "br", Datapath: "netdev", FailMode: "secure", Existing: true, Adopt: true, MTU: 1600, MAC: "02:00:00:00:00:02"},
 		resource.Port{Bridge: "br", Name: "p", Type: "patch", Peer: "q", IfaceID: "a/b/c", MAC: "02:00:00:00:00:01", Uplink: true, Link: &id, Guards: []resource.ID{id}},
 		resource.Tunnel{Bridge: "br", Name: "t", Type: "vxlan", Local: addr, Remote: addr.Next(), DstPort: 4789, Endpoint: &id},
 		resource.Flows{Bridge: "br", Owner: "network/a/b", Rules: []resource.Flow{{
-			Table: 1, Priority: 2, Match: []resource.Cond{{Field: resource.FieldReg0, Value: 1, Mask: 3, Sym: "s"}},
+			By: 1, Table: 1, Priority: 2, Match: []resource.Cond{{Field: resource.FieldReg0, Value: 1, Mask: 3, Sym: "s"}},
 			Do: []resource.Act{{Op: resource.OpSet, Field: resource.FieldReg2, Value: 4, Table: 5, Sym: "z"}},
-		}}, Ports: []resource.ID{id}},
+		}}, Ports: []resource.ID{id}, Authors: []resource.Author{author}},
 		resource.NS{Name: "n", Owner: "network/a/b"},
 		resource.Link{NS: "n", Name: "eth0", Host: "w0", MAC: "02:00:00:00:00:01", MTU: 1500, Up: true, Of: "br", TxOff: true, Bridge: &resource.LinuxBridge{}, VLAN: &resource.VLAN{}, VXLAN: &resource.VXLAN{}},
 		resource.Addr{NS: "n", Link: "eth0", Prefix: netip.MustParsePrefix("10.0.0.1/24")},
@@ -42,7 +43,7 @@ func samples() []resource.State {
 		resource.Chain{NS: "n", Family: 4, Table: "nat", Name: "C", Policy: "DROP", Rules: []resource.Rule{{Name: "r", Match: match, Do: do, Origin: schema.Pos{File: "f", Line: 1, Col: 1}}}},
 		resource.Chain{NS: "n", Family: 4, Table: "nat", Name: "C", Rules: []resource.Rule{{Do: resource.Verdict{Jump: "D"}}}},
 		resource.AddrSet{NS: "n", Name: "s", Family: 4, Members: []netip.Prefix{net}},
-		resource.File{Path: "a/b", Mode: 0o644, Parts: []resource.Part{{Text: "t"}}, Nic: "a/b/c"},
+		resource.File{Path: "a/b", Mode: 0o644, Parts: []resource.Part{{Text: "t"}}, Nic: "a/b/c", Authors: []resource.Lines{{N: 1, By: author}}},
 		resource.File{Path: "a/b", Mode: 0o600, Parts: []resource.Part{{Secret: "/etc/x", Digest: "d"}}},
 		resource.Process{Name: "n/d", NS: "n", Argv: []string{"d", "-k"}, Start: 1, Load: 2, Reload: "HUP", Test: []string{"d", "-t"}, After: []resource.ID{id}},
 	}
@@ -63,7 +64,7 @@ func guard(net netip.Prefix, addr netip.Addr) *resource.Guard {
 var silent = []string{
 	"Bridge.Adopt", "Port.Link", "Port.Guards", "Tunnel.Endpoint", "Flows.Ports", "Route.From", "Sysctl.After", "Sysctl.Link",
 	"BridgePort.Addressed", "BridgePort.Link", "BridgePort.Guards", "Qdisc.Below",
-	"Rule.Origin", "File.Nic", "Process.Test", "Process.After",
+	"Rule.Origin", "Flow.By", "Flows.Authors", "File.Authors", "File.Nic", "Process.Test", "Process.After",
 }
 
 // TestFingerprintCoversEveryField changes each field of each kind in turn.

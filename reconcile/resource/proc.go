@@ -15,6 +15,8 @@ type File struct {
 	Parts []Part `json:"parts"`
 	// NIC is set on what belongs to one NIC.
 	Nic string `json:"nic,omitempty"`
+	// Authors wrote lines of the content, in order; the rest is its asker's.
+	Authors []Lines `json:"authors,omitempty"`
 }
 
 // A Part is literal text, or the name of a file on the host whose content is

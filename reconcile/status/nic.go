@@ -89,6 +89,17 @@ func (p *printer) nicState(n NIC) string {
 	return p.paint(yellow, n.State)
 }
 
+// Outside lists the IDs of the NICs that are outside their hosts, in their order.
+func Outside(nics []NIC) []string {
+	var out []string
+	for _, n := range nics {
+		if n.State == NICOutside {
+			out = append(out, n.ID)
+		}
+	}
+	return out
+}
+
 // OfVM keeps the NICs of one VM, account/vm, or of one NIC, account/vm/nic.
 func (s *Status) OfVM(name string) []NIC {
 	return slices.DeleteFunc(slices.Clone(s.NICs), func(n NIC) bool { return n.VM() != name && n.ID != name })

@@ -33,6 +33,8 @@ type Status struct {
 	ObservedRevision      string `json:"observedRevision,omitempty"`
 	LastAttemptedRevision string `json:"lastAttemptedRevision,omitempty"`
 	LastAppliedRevision   string `json:"lastAppliedRevision,omitempty"`
+	// Intent is the fingerprint of what the tree in force asks of this host.
+	Intent string `json:"intent,omitempty"`
 	// Subject and Author are of the revision attempted.
 	Subject string `json:"subject,omitempty"`
 	Author  string `json:"author,omitempty"`
@@ -69,6 +71,9 @@ const (
 	Drifted     = "Drifted"     // somebody else changed what is ours
 	Suspended   = "Suspended"   // weft was told to leave something alone
 )
+
+// ReconcilingWaits is the reason of Reconciling while another process changes the host.
+const ReconcilingWaits = "Waiting"
 
 // HostSuspended is the reason of Suspended where it is the whole host; with any
 // other one only networks are.

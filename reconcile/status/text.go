@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode"
 
+	"weft.dev/reconcile/plan/render"
 	"weft.dev/reconcile/resource"
 )
 
@@ -17,6 +18,8 @@ type Style struct {
 	Now time.Time
 	// All shows networks that are well too.
 	All bool
+	// Width is the terminal's, 0 for none: lines are as long as they are then.
+	Width int
 }
 
 // The colours, by what they say.
@@ -178,43 +181,51 @@ func (p *printer) conditions(s *Status) {
 	p.table(rows)
 }
 
+// owners shows those that are not well, or all, and counts the networks by how they
+// fare and where they are in their lives.
 func (p *printer) owners(s *Status) {
-	count := map[string]int{}
+	fare, life := map[string]int{}, map[string]int{}
 	var rows [][]string
 	for _, o := range s.Owners {
 		if !strings.HasPrefix(string(o.Name), "host/") {
-			count[o.State]++
+			fare[o.State]++
+			life[o.Lifecycle]++
 		}
 		if o.State == OwnerReady && !p.style.All {
 			continue
 		}
 		message := clean(o.Message)
-		if message == "" && o.Lifecycle != Implemented {
-			message = clean(o.Lifecycle)
-		}
 		if !o.Retry.IsZero() {
-			message += fmt.Sprintf("; again in %s", Age(o.Retry.Sub(p.now)))
+			message += "; again in " + Age(o.Retry.Sub(p.now))
 		}
 		if p.style.All && o.Guru != "" {
-			message = strings.TrimPrefix(message+"; designed by "+clean(o.Guru), "; ")
+			message += "; designed by " + clean(o.Guru)
 		}
-		rows = append(rows, []string{clean(string(o.Name)), p.state(o.State), Age(p.now.Sub(o.Since)), message})
-	}
-	var parts []string
-	for _, st := range []string{OwnerReady, OwnerFailing, OwnerWaiting, OwnerPending, OwnerHeld, OwnerSuspended} {
-		if n := count[st]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, strings.ToLower(st)))
-		}
+		rows = append(rows, []string{clean(string(o.Name)), p.state(o.State), clean(o.Lifecycle), Age(p.now.Sub(o.Since)), strings.TrimPrefix(message, "; ")})
 	}
 	total := 0
 	for _, n := range s.Managed {
 		total += n
 	}
-	if len(parts) > 0 {
+	if words := tally(fare, OwnerReady, OwnerFailing, OwnerWaiting, OwnerPending, OwnerHeld, OwnerSuspended); words != "" {
 		p.line("")
-		p.line("  Networks    %s; %d resources here", strings.Join(parts, ", "), total)
+		p.line("  Networks    %s; %d resources here", words, total)
+	}
+	if words := tally(life, Allocated, Implementing, Implemented, Shutdown, Destroy); words != "" {
+		p.line("              %s", words)
 	}
 	p.table(rows)
+}
+
+// tally counts states in the order given: "1 ready, 2 held".
+func tally(count map[string]int, states ...string) string {
+	var parts []string
+	for _, st := range states {
+		if n := count[st]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, strings.ToLower(st)))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (p *printer) state(st string) string {
@@ -255,11 +266,19 @@ func (p *printer) list(title string, lines []string) {
 	}
 	p.line("\n%s", p.paint(bold, title))
 	for _, l := range lines {
-		p.line("  %s", clean(l))
+		p.line("%s", p.hung("  "+clean(l), 0))
 	}
 }
 
-// table writes rows in columns, the last one as it is.
+// The room that the last column of a table has at least beside the others, and how far
+// in it stands where it has less.
+const (
+	leastRoom = 30
+	hanging   = 6
+)
+
+// table writes rows in columns; a column in which nothing stands is none. What is too
+// long in the last one goes on below it.
 func (p *printer) table(rows [][]string) {
 	if len(rows) == 0 {
 		return
@@ -273,14 +292,31 @@ func (p *printer) table(rows [][]string) {
 	}
 	for _, r := range rows {
 		var b strings.Builder
-		for i, c := range r {
-			b.WriteString("  " + c)
-			if i < len(r)-1 {
-				b.WriteString(strings.Repeat(" ", width[i]-visible(c)))
+		last := len(r) - 1
+		for i, c := range r[:last] {
+			if width[i] > 0 {
+				b.WriteString("  " + c + strings.Repeat(" ", width[i]-visible(c)))
 			}
 		}
-		p.line("%s", strings.TrimRight(b.String(), " "))
+		left, text := b.String(), p.hung("  "+r[last], visible(b.String()))
+		if strings.TrimSpace(text) == "" || strings.HasPrefix(text, "\n") {
+			left = strings.TrimRight(left, " ")
+		}
+		p.line("%s", left+strings.TrimRight(text, " "))
 	}
+}
+
+// hung is text that begins at a column, broken into lines where the terminal is too
+// narrow for it.
+func (p *printer) hung(text string, column int) string {
+	if p.style.Width == 0 || column+visible(text) <= p.style.Width {
+		return text
+	}
+	text, first, column := strings.TrimLeft(text, " "), "  ", column+2
+	if p.style.Width-column < leastRoom {
+		first, column = "\n"+strings.Repeat(" ", hanging), hanging
+	}
+	return first + strings.Join(render.Wrap(text, max(leastRoom, p.style.Width-column)), "\n"+strings.Repeat(" ", column))
 }
 
 // visible is the width of text on a terminal, without its colour.

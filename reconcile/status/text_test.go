@@ -96,11 +96,35 @@ In the tree
 `)
 }
 
+// What is too long for the terminal goes on below itself.
+func TestNarrowText(t *testing.T) {
+	got := text(t, sample(), func(s *Status, b *strings.Builder) error { return s.Text(b, Style{Width: 64}) })
+	for _, want := range []string{`
+  Not ready    Failing    2m   1 network not as it should be:
+                               net.link web/eth0: no buffer
+                               space
+`, `
+  network/acme/db   Held       40m
+      Invalid: networks/db.yaml:3:9: vni 7001 is used twice
+  network/acme/web  Failing    2m
+      net.link web/eth0: no buffer space; again in 4s
+`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("there is no%sin\n%s", want, got)
+		}
+	}
+}
+
 func TestTextOfAGoodDay(t *testing.T) {
 	s := &Status{
 		Host: "kvm1", Time: now, Repository: "/srv/net.git", Fetched: now, Applied: ago(3 * time.Hour), Verified: ago(12 * time.Second),
 		ObservedRevision: "main@sha1:3f2c1a9d3f2c1a9d", LastAttemptedRevision: "main@sha1:3f2c1a9d3f2c1a9d", LastAppliedRevision: "main@sha1:3f2c1a9d3f2c1a9d",
-		Owners:  []Owner{{Name: "host/kvm1", State: OwnerReady}, {Name: web, State: OwnerReady, Since: ago(time.Hour), Resources: 40}},
+		Owners: []Owner{
+			{Name: "host/kvm1", State: OwnerReady, Since: ago(time.Hour)},
+			{Name: "network/acme/idle", State: OwnerReady, Lifecycle: Allocated, Since: ago(time.Minute)},
+			{Name: "network/acme/old", State: OwnerWaiting, Lifecycle: Shutdown, Since: ago(time.Minute), Message: "shutdown, after 10m"},
+			{Name: web, State: OwnerReady, Lifecycle: Implemented, Since: ago(time.Hour), Resources: 40, Guru: "G"},
+		},
 		Managed: map[resource.Kind]int{resource.KindNS: 40},
 	}
 	s.Set(Condition{Type: Ready, True: true, Reason: "Converged"}, ago(3*time.Hour))
@@ -113,8 +137,15 @@ host/kvm1: Ready for 3h
   Revision    main@3f2c1a9d3f2c
   Changed     3h ago; all was right 12s ago
 
-  Networks    1 ready; 40 resources here
+  Networks    2 ready, 1 waiting; 40 resources here
+              1 allocated, 1 implemented, 1 shutdown
+
+  network/acme/old  Waiting  Shutdown  1m  shutdown, after 10m
 `)
+	got = text(t, s, func(s *Status, b *strings.Builder) error { return s.Text(b, Style{All: true}) })
+	if want := "  network/acme/web   Ready    Implemented  1h  designed by G\n"; !strings.Contains(got, want) {
+		t.Errorf("all:\n%s", got)
+	}
 }
 
 func TestDriftText(t *testing.T) {

@@ -48,20 +48,30 @@ func (x *site) renew(l resource.Link, mac net.HardwareAddr, was ...iface) {
 }
 
 // announce tells the neighbours, now and a few times more, without keeping anybody
-// waiting. The encores are lost with the process: see Settle.
+// waiting. The encores end with whoever watches, or are lost with the process: see
+// Settle.
 func (d *Driver) announce(list []news) {
 	if len(list) == 0 {
 		return
 	}
 	d.mu.Lock()
 	d.told = append(d.told, list...)
+	life := d.life
 	d.mu.Unlock()
-	go func() {
-		for _, pause := range encores {
-			time.Sleep(pause)
+	go d.encore(life, list)
+}
+
+func (d *Driver) encore(ctx context.Context, list []news) {
+	for _, pause := range encores {
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
 			d.tellAll(list)
 		}
-	}()
+	}
 }
 
 // Settle implements engine.Settler: what the pass announced is announced once more,

@@ -1,10 +1,15 @@
 package link
 
 import (
+	"context"
 	"encoding/hex"
 	"net"
 	"net/netip"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"weft.dev/reconcile/host"
 )
 
 // The frames are those of arping(8) -U and -A, and of the kernel with ndisc_notify, for
@@ -39,4 +44,24 @@ func TestAnnouncements(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What is to be said again is not waited for any more once whoever watches has ended.
+func TestEncoresEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := New(host.New("kvm1", "wlencore"))
+		list := []news{{link: "nowhere"}}
+		ctx, cancel := context.WithCancel(t.Context())
+		began := time.Now()
+		d.encore(ctx, list)
+		if took := time.Since(began); took != 7*time.Second {
+			t.Errorf("it was said again for %v", took)
+		}
+		began = time.Now()
+		time.AfterFunc(1500*time.Millisecond, cancel)
+		d.encore(ctx, list)
+		if took := time.Since(began); took != 1500*time.Millisecond {
+			t.Errorf("it ended after %v", took)
+		}
+	})
 }

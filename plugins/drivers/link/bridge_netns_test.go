@@ -59,7 +59,7 @@ func (w *world) fixture(samples []drivertest.Sample, foreign ...drivertest.Forei
 	return drivertest.Fixture{
 		New: func(t *testing.T) driver.Driver {
 			fresh := host.New("kvm1", w.h.Instance)
-			fresh.RunDir = w.h.RunDir
+			fresh.RunDir, fresh.StateDir = w.h.RunDir, w.h.StateDir
 			t.Cleanup(fresh.Close)
 			return link.New(fresh)
 		},
@@ -264,4 +264,31 @@ func group(w *world) string {
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(w.h.Instance))
 	return fmt.Sprint(0x57460000 | sum.Sum32()&0xffff)
+}
+
+// TestPlaceOfAnotherHandStays: the place for filters goes with weft's last filter if
+// weft made it, and stays where it was there before, or has a filter of another hand.
+func TestPlaceOfAnotherHandStays(t *testing.T) {
+	w := newWorld(t)
+	for i, c := range []struct {
+		what, before, meanwhile string
+		stays                   bool
+	}{
+		{"weft's", "true", "true", false},
+		{"another hand's", "tc qdisc add dev %s clsact", "true", true},
+		{"one with a filter of another hand", "true", "tc filter add dev %s egress protocol all prio 1 bpf bytecode '1,6 0 0 4294967295,'", true},
+	} {
+		name := fmt.Sprintf("%s%d", w.wire, i)
+		hand := func(line string) { sh(t, "", strings.ReplaceAll(line, "%s", name)) }
+		veth(t, name, "")
+		hand(c.before)
+		limit := resource.Qdisc{Link: name, Mbit: 10, Ingress: true}
+		do(t, link.New(w.h), steps(false, limit))
+		same(t, link.New(w.h), set(limit))
+		hand(c.meanwhile)
+		do(t, link.New(w.h), steps(true, limit))
+		if out := sh(t, "", "tc qdisc show dev "+name); strings.Contains(out, "clsact") != c.stays {
+			t.Errorf("%s: there is now %s", c.what, out)
+		}
+	}
 }

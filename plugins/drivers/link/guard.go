@@ -57,6 +57,29 @@ func (d *Driver) readGuards(ctx context.Context) (*guards, error) {
 	return g, nil
 }
 
+// readGuards reads the table for a look. Where nobody wants one, that is done once for
+// every generation of nftables: whoever was killed may have left rules and no note.
+func (k *look) readGuards(ctx context.Context, wanted bool) error {
+	now, ok := k.root.NftGeneration() // of a kernel without nftables there is none
+	k.d.mu.Lock()
+	known := k.d.guardless
+	k.d.mu.Unlock()
+	if !wanted && (!ok || now == known) {
+		k.guards = &guards{}
+		return nil
+	}
+	g, err := k.d.readGuards(ctx)
+	if err != nil {
+		return err
+	}
+	if k.guards = g; len(g.blocks) == 0 && ok {
+		k.d.mu.Lock()
+		k.d.guardless = now
+		k.d.mu.Unlock()
+	}
+	return nil
+}
+
 // nft runs nft; what is not there prints nothing.
 func (d *Driver) nft(ctx context.Context, stdin string, args ...string) (string, error) {
 	out, err := d.host.Run(ctx, "", []byte(stdin), append([]string{"nft"}, args...)...)
@@ -224,6 +247,9 @@ func (x *site) writeGuards(ctx context.Context, text string) error {
 	}
 	x.writes++
 	_, err := x.d.nft(ctx, text, "-f", "-")
+	if err != nil {
+		x.guards = nil // it is not what it was thought to become
+	}
 	return err
 }
 
@@ -299,8 +325,9 @@ func (x *site) dropGuardsIn(ctx context.Context, l resource.Link) error {
 		return nil
 	}
 	var errs error
-	for _, name := range slices.Sorted(maps.Keys(x.note.Guards)) {
-		if x.note.Ports[name].State.Bridge == l.Name {
+	for _, name := range slices.Sorted(maps.Keys(x.note.Ports)) {
+		// The rules are written before they are noted.
+		if p := x.note.Ports[name].State; p.Bridge == l.Name && p.Guard != nil {
 			errs = errors.Join(errs, x.dropGuard(ctx, name))
 			delete(x.note.Guards, name)
 		}

@@ -3,15 +3,19 @@
 package link_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"weft.dev/plugins/drivers/link"
 	"weft.dev/reconcile/driver/drivertest"
+	"weft.dev/reconcile/host"
 	"weft.dev/reconcile/resource"
 )
 
@@ -96,6 +100,84 @@ func TestSuiteOfGuards(t *testing.T) {
 			return has("nft list table bridge "+name, "from-"+w.wire, `"`+w.wire+`" : jump to-`+w.wire)(t, st)
 		},
 	}}))
+}
+
+// TestGuardsOfACrash: whoever was killed after the rules were written and before that
+// was noted leaves rules that a fresh process finds, wanted or not, with their bridge
+// or without.
+func TestGuardsOfACrash(t *testing.T) {
+	for _, c := range []struct {
+		what  string
+		crash func(t *testing.T, note string)
+	}{
+		{"the note of the rules is missing", func(t *testing.T, note string) {
+			t.Helper()
+			var all map[string]any
+			b, err := os.ReadFile(note)
+			if err == nil {
+				err = json.Unmarshal(b, &all)
+			}
+			if err != nil || all["guards"] == nil || all["ports"] == nil {
+				t.Fatalf("%s: %v", b, err)
+			}
+			delete(all, "guards")
+			if b, err = json.Marshal(all); err == nil {
+				err = host.WriteFile(note, b, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"every note is missing", func(t *testing.T, note string) {
+			t.Helper()
+			if err := os.Remove(note); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			w := newWorld(t)
+			name := table(t, w)
+			br := resource.Link{Name: w.br, Up: true, Bridge: &resource.LinuxBridge{Deaf: true}}
+			port := resource.BridgePort{Bridge: w.br, IfaceID: "acme/web-1/eth0", MAC: "02:00:00:00:00:01", Guard: everything("02:00:00:00:00:01")}
+			gone := func(when string) {
+				t.Helper()
+				if exec.Command("nft", "list", "table", "bridge", name).Run() == nil {
+					t.Errorf("%s there are rules", when)
+				}
+			}
+			crashed := func() {
+				do(t, link.New(w.h), steps(false, br, port))
+				c.crash(t, filepath.Join(w.h.RunDir, "marks", "link", "host"))
+			}
+			crashed()
+			fresh := link.New(w.h)
+			if l := diff(observe(t, fresh, set(br, port)), set(br, port)); len(l) != 1 {
+				t.Errorf("of what is wanted differs %v", l)
+			}
+			do(t, fresh, steps(false, port))
+			same(t, link.New(w.h), set(br, port))
+
+			crashed()
+			fresh = link.New(w.h)
+			o := observe(t, fresh, set(br))
+			if _, ok := o.Set[port.ID()]; !ok {
+				t.Errorf("nobody wants the rules, and nobody sees them: %v", o.Set.IDs())
+			}
+			do(t, fresh, steps(true, port))
+			gone("after the port was dropped")
+			same(t, fresh, set(br))
+
+			crashed()
+			do(t, link.New(w.h), steps(true, br)) // its ports go with it
+			fresh = link.New(w.h)
+			if o = observe(t, fresh, nil); o.Set[port.ID()].State != nil {
+				do(t, fresh, steps(true, port))
+			}
+			gone("after the bridge was dropped")
+			same(t, fresh, nil)
+		})
+	}
 }
 
 // opens tries a TCP connection to a listener that answers at once.

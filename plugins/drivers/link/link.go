@@ -54,6 +54,11 @@ type Driver struct {
 	expected map[string]bool
 	// macs are those of guests' interfaces that were wanted.
 	macs map[string]bool
+	// guardless is the generation of nftables that had no rules of ours, 0 if none is
+	// known.
+	guardless uint32
+	// life is the context of whoever watches.
+	life context.Context
 	// told is what was announced since the last Settle.
 	told []news
 }
@@ -68,7 +73,7 @@ const (
 func New(h *host.Host) *Driver {
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(h.Instance))
-	d := &Driver{host: h, marks: h.Marks("link"), proto: Protocol, notes: map[string]*note{}, stamps: map[string]uint64{}}
+	d := &Driver{host: h, marks: h.Marks("link"), proto: Protocol, notes: map[string]*note{}, stamps: map[string]uint64{}, life: context.Background()}
 	if h.Instance != "weft" {
 		d.proto = uint8(200 + sum.Sum32()%50)
 	}

@@ -25,6 +25,8 @@ type look struct {
 	queues []discipline
 	// filters are weft's own there, by link.
 	filters map[int32][]filter
+	// taken are the links that were taken over, there or not.
+	taken []string
 	// guards say what may pass ports.
 	guards *guards
 	// ends finds an outer end by the namespace and index of its inner one.

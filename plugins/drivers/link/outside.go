@@ -115,6 +115,9 @@ func (k *look) remember(n *note, byName map[string]*iface, wanted map[string]res
 	for name := range wanted {
 		names[name] = true
 	}
+	for _, name := range k.taken {
+		names[name] = true
+	}
 	for name, l := range byName {
 		if _, ours := k.d.host.OwnerOf(l.alias); ours || names[name] || macs[l.mac] || k.d.made(*l) {
 			outside[l.index] = true

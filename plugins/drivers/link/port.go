@@ -20,7 +20,7 @@ func (k *look) ports(ctx context.Context, out *resource.Observed, n *note, byNam
 		return nil
 	}
 	ids := map[string]bool{}
-	guarded := len(n.Guards) > 0
+	guarded := false
 	for name := range n.Ports {
 		ids[name] = true
 	}
@@ -30,12 +30,8 @@ func (k *look) ports(ctx context.Context, out *resource.Observed, n *note, byNam
 			guarded = guarded || p.Guard != nil
 		}
 	}
-	k.guards = &guards{}
-	if guarded {
-		var err error
-		if k.guards, err = k.d.readGuards(ctx); err != nil {
-			return err
-		}
+	if err := k.readGuards(ctx, guarded); err != nil {
+		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(ids)) {
 		k.port(out, resource.BridgePortID(name), n, byName, byIndex)

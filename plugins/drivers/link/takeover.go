@@ -1,9 +1,11 @@
 package link
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -82,8 +84,12 @@ func (x *site) take(l resource.Link, owner string) error {
 	if err != nil {
 		return err
 	}
-	if _, known := before[l.Name]; !known {
-		was := noted(t.Bridge, owner, own, ways)
+	was, known := before[l.Name]
+	if !known {
+		was = noted(own, ways)
+	}
+	if !known || was.Bridge != t.Bridge || was.Owner != owner {
+		was.Bridge, was.Owner = t.Bridge, owner
 		if err := x.d.keepTaken(l.Name, &was); err != nil {
 			return err
 		}
@@ -107,22 +113,45 @@ func losses(t *resource.Takeover, own []ifaddr, ways []hop) error {
 		switch {
 		case a.flags&unix.IFA_F_PERMANENT == 0 && a.prefix.Addr().Is4():
 			return fmt.Errorf("its address %s is lent by DHCP: make it a static one first", a.prefix)
+		case a.peer:
+			return fmt.Errorf("its address %s is that of a line to one neighbour (peer), which bridge %s would not have", a.prefix, t.Bridge)
 		case a.flags&unix.IFA_F_PERMANENT != 0 && !slices.Contains(t.Addresses, a.prefix):
 			return fmt.Errorf("it carries %s, which is not the address of bridge %s (%s): state it, or take it away", a.prefix, t.Bridge, prefixes(t.Addresses))
 		}
 	}
 	for _, r := range ways {
-		switch {
-		case r.multi:
-			return fmt.Errorf("the route to %s has several next hops", r.dst)
-		case slices.Contains(t.Routes, r.dst):
-		case r.dst.Bits() == 0:
-			return fmt.Errorf("the default route by %s leads through it: state it as gateway of bridge %s", r.via, t.Bridge)
-		default:
-			return fmt.Errorf("the route to %s leads through it: state it in routes of bridge %s, or take it away", r.dst, t.Bridge)
+		if err := lossOf(t, r); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// lossOf says what would become of a route.
+func lossOf(t *resource.Takeover, r hop) error {
+	at := slices.IndexFunc(t.Ways, func(w resource.Way) bool { return w.Dst == r.dst })
+	near := func(p netip.Prefix) bool { return p.Masked().Contains(r.via) }
+	switch {
+	case r.multi:
+		return fmt.Errorf("the route to %s has several next hops", r.dst)
+	case at < 0 && r.dst.Bits() == 0:
+		return fmt.Errorf("the default route%s leads through it: state it as gateway of bridge %s", by(r.via), t.Bridge)
+	case at < 0:
+		return fmt.Errorf("the route to %s leads through it: state it in routes of bridge %s, or take it away", r.dst, t.Bridge)
+	case t.Ways[at].Via != r.via:
+		return fmt.Errorf("the route to %s%s leads through it, but%s from bridge %s: state the same gateway there, or change it here first",
+			r.dst, cmp.Or(by(r.via), " straight"), cmp.Or(by(t.Ways[at].Via), " straight"), t.Bridge)
+	case r.onlink && !slices.ContainsFunc(t.Addresses, near):
+		return fmt.Errorf("the route to %s leads by %s, which is in no subnet of bridge %s (%s), as it was told to (onlink)", r.dst, r.via, t.Bridge, prefixes(t.Addresses))
+	}
+	return nil
+}
+
+func by(gateway netip.Addr) string {
+	if !gateway.IsValid() {
+		return ""
+	}
+	return " by " + gateway.String()
 }
 
 func prefixes(l []netip.Prefix) string {
@@ -133,8 +162,8 @@ func prefixes(l []netip.Prefix) string {
 	return strings.Join(out, ", ")
 }
 
-func noted(bridge, owner string, own []ifaddr, ways []hop) taken {
-	out := taken{Bridge: bridge, Owner: owner}
+// noted is what is to be given back.
+func noted(own []ifaddr, ways []hop) (out taken) {
 	for _, a := range own {
 		if a.flags&unix.IFA_F_PERMANENT != 0 {
 			out.Addrs = append(out.Addrs, takenAddr{a.prefix, a.proto})
@@ -149,6 +178,8 @@ func noted(bridge, owner string, own []ifaddr, ways []hop) taken {
 }
 
 // giveBack puts on a link what it had before it was taken over. It may be repeated.
+// That of a link which is not there is kept until it comes back: a card is away while
+// its driver is loaded anew.
 func (x *site) giveBack(name string) error {
 	all, err := x.d.takenLinks()
 	t, ok := all[name]
@@ -157,7 +188,7 @@ func (x *site) giveBack(name string) error {
 	}
 	l, there, err := linkNamed(x.space, name)
 	if err != nil || !there {
-		return errors.Join(err, x.d.keepTaken(name, nil))
+		return err
 	}
 	if err := change(x.space, l, wanted{up: true}); err != nil {
 		return fmt.Errorf("link %s: %w", name, err)
@@ -243,14 +274,16 @@ func (x *site) restoreRoute(index int32, r takenRoute) error {
 }
 
 // takeovers observes the links that were taken over: those that nobody wants so any
-// more too. One that is to be taken and has nothing is as it should be.
+// more too, once they are there. One that is to be taken and has nothing is as it
+// should be.
 func (k *look) takeovers(out *resource.Observed, byName map[string]*iface) error {
-	if !k.wants(resource.KindLink) {
-		return nil
-	}
 	list, err := k.d.takenLinks()
 	if err != nil {
 		return err
+	}
+	k.taken = slices.Collect(maps.Keys(list))
+	if !k.wants(resource.KindLink) {
+		return nil
 	}
 	for id, e := range k.desired {
 		l, ok := e.State.(resource.Link)
@@ -269,14 +302,17 @@ func (k *look) takeovers(out *resource.Observed, byName map[string]*iface) error
 		return err
 	}
 	for name, t := range list {
-		st := resource.Link{Name: name, Up: true}
 		l := byName[name]
+		if l == nil {
+			continue
+		}
+		st := resource.Link{Name: name, Up: true}
 		if e, ok := out.Set[st.ID()]; ok {
 			if seen, ok := e.State.(resource.Link); ok {
 				st = seen
 			}
 		}
-		own := func(a ifaddr) bool { return l != nil && a.index == l.index && carriedBy(a) }
+		own := func(a ifaddr) bool { return a.index == l.index && carriedBy(a) }
 		if st.Takeover = nil; !slices.ContainsFunc(all, own) {
 			st.Takeover = &resource.Takeover{Bridge: t.Bridge}
 		}

@@ -3,6 +3,8 @@ package link
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink/nl"
@@ -126,11 +128,31 @@ func (d *Driver) parseFilter(m []byte) filter {
 // filterMark is what the names of this instance's filters begin with.
 func (d *Driver) filterMark() string { return "weft/" + d.host.Instance + "/" }
 
-// clsact gives a link a place for filters, unless it has one.
+// clsact gives a link a place for filters, unless it has one. It is noted before it
+// is made.
 func (x *site) clsact(index int32) error {
+	all, err := disciplines(x.root)
+	if err != nil || slices.ContainsFunc(all, func(q discipline) bool { return q.index == index && q.parent == atClsact }) {
+		return err
+	}
+	now, err := links(x.root)
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(x.note.Places, func(i int32, _ bool) bool {
+		return !slices.ContainsFunc(now, func(l iface) bool { return l.index == i })
+	})
+	x.note.Places[index] = true
+	if err := x.d.save(x.ns, x.note); err != nil {
+		return err
+	}
 	msg := &nl.TcMsg{Ifindex: index, Handle: unclassified, Parent: atClsact}
-	err := ask(x.root, unix.RTM_NEWQDISC, unix.NLM_F_CREATE|unix.NLM_F_EXCL, msg, nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated("clsact")))
-	if err != nil && !errors.Is(err, unix.EEXIST) {
+	err = ask(x.root, unix.RTM_NEWQDISC, unix.NLM_F_CREATE|unix.NLM_F_EXCL, msg, nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated("clsact")))
+	if errors.Is(err, unix.EEXIST) { // another hand was faster
+		delete(x.note.Places, index)
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("clsact: %w", err)
 	}
 	return nil
@@ -168,17 +190,25 @@ func (f filter) msg() *nl.TcMsg {
 	return &nl.TcMsg{Ifindex: f.index, Handle: f.handle, Parent: atIngress, Info: uint32(f.prio)<<16 | uint32(swap16(f.proto))}
 }
 
-// dropFilter removes a filter, and the place for filters with the last one.
+// dropFilter removes a filter, and the place for filters with the last one if weft
+// made it.
 func (x *site) dropFilter(f filter) error {
 	err := ask(x.root, unix.RTM_DELTFILTER, 0, f.msg(), nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated("bpf")))
 	if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("remove filter %s: %w", f.name, err)
+	}
+	if !x.note.Places[f.index] {
+		return nil
 	}
 	for _, parent := range []uint32{atIngress, atEgress} {
 		ours, others, err := x.filters(f.index, parent)
 		if err != nil || others || len(ours) > 0 {
 			return err
 		}
+	}
+	delete(x.note.Places, f.index) // before it goes: who makes one afterwards is another
+	if err := x.d.save(x.ns, x.note); err != nil {
+		return err
 	}
 	msg := &nl.TcMsg{Ifindex: f.index, Handle: unclassified, Parent: atClsact}
 	err = ask(x.root, unix.RTM_DELQDISC, 0, msg, nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated("clsact")))

@@ -26,6 +26,9 @@ var watched = []int{
 // Watch implements driver.Driver. Settings tell nothing when they change: they
 // are looked at by timer.
 func (d *Driver) Watch(ctx context.Context, changed func(driver.Scope)) error {
+	d.mu.Lock()
+	d.life = ctx
+	d.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	tell := func() { changed(driver.Scope{Kinds: d.Kinds()}) }

@@ -56,7 +56,7 @@ func (t *txn) newBond(p plug, port1 string) {
 
 // bondOf is what a port row is a bond of, or nil; drift lists the links that the
 // switch does not have.
-func bondOf(p *port) (b *resource.Bond, drift []string) {
+func (v *view) bondOf(p *port) (b *resource.Bond, drift []string) {
 	if len(p.links) < 2 {
 		return nil, nil
 	}
@@ -71,6 +71,8 @@ func bondOf(p *port) (b *resource.Bond, drift []string) {
 		b.Members = append(b.Members, l.Name)
 		if fault := linkFault(l, ""); fault != "" {
 			drift = append(drift, "link "+l.Name+": "+fault)
+		} else if v.deafTo(l) {
+			drift = append(drift, "link "+l.Name+": "+deafWords)
 		}
 	}
 	slices.Sort(b.Members)

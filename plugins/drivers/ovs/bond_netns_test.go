@@ -47,6 +47,14 @@ func TestBond(t *testing.T) {
 	make(bonded("active-backup", "off", "up0", "up2"))
 	sh(t, "ip link set up0 down")
 	s.mustBe("", br, entry(shared, bonded("active-backup", "off", "up0", "up2"))) // a dead link is no drift
+	// A link that is made anew, as by a driver that is loaded again, is opened again.
+	sh(t, "ip link del up2 && ip link add up2 type veth peer name up2-x && ip link set up2 up")
+	anew := entry(shared, bonded("active-backup", "off", "up0", "up2"))
+	eventually(t, "the switch knows of the new link", func() bool {
+		diff := strings.Join(differing(mustObserve(t, d, br, anew), br, anew), "\n")
+		return strings.Contains(diff, "link up2: "+deafWords)
+	})
+	make(bonded("active-backup", "off", "up0", "up2"))
 	// What is no bond is refused before the switch is asked.
 	for words, p := range map[string]resource.Port{
 		"no mode": bonded("broadcast", "off", "up0", "up2"), "two links": bonded("active-backup", "off", "up0"), "needs LACP": bonded("balance-tcp", "off", "up0", "up2"),

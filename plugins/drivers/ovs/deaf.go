@@ -13,41 +13,51 @@ import (
 // A deaf port stands on a link that the switch does not have open: the link was
 // made anew under its old name (a router's namespace was deleted, a guest
 // restarted), and the switch still holds the one before. The database shows
-// nothing of it. The kernel does: a switch sets every link that it opens
+// no more of it than a new ifindex, which wakes whoever watches. The kernel does: a switch sets every link that it opens
 // promiscuous (dpif-netdev's port_create, and the kernel's datapath alike).
 
-// lookOutside notes of the links of the host's namespace which are not promiscuous
-// and which are the host's own; nothing when they cannot be listed, and then nobody
-// is taken for either.
-func (d *Driver) lookOutside() (deaf map[string]bool, own map[string]string) {
+const deafWords = "its interface was made anew, and the switch still listens to the one before"
+
+// outside is what the kernel says of the links of the host's namespace; nothing when
+// they cannot be listed, and then none is taken for any of this.
+type outside struct {
+	deaf map[string]bool   // not promiscuous: no switch has them open
+	shut map[string]bool   // not up, see shut.go
+	own  map[string]string // cannot be a guest's, and why, see hostlink.go
+}
+
+func (d *Driver) lookOutside() outside {
+	var x outside
 	_ = d.host.In("", func() error {
 		links, err := netlink.LinkList()
 		if err != nil {
 			return err
 		}
-		deaf, own = make(map[string]bool, len(links)), map[string]string{}
+		x = outside{deaf: make(map[string]bool, len(links)), shut: map[string]bool{}, own: map[string]string{}}
 		for _, l := range links {
 			a := l.Attrs()
 			if a.RawFlags&unix.IFF_PROMISC == 0 {
-				deaf[a.Name] = true
+				x.deaf[a.Name] = true
+			}
+			if a.RawFlags&unix.IFF_UP == 0 {
+				x.shut[a.Name] = true
 			}
 			if what := ownLink(l); what != "" {
-				own[a.Name] = what
+				x.own[a.Name] = what
 			}
 		}
 		return nil
 	})
-	return deaf, own
+	return x
 }
 
-// isDeaf reports whether the switch believes that it has the port of an ordinary
-// link open, and has not.
-func (v *view) isDeaf(p *port) bool {
-	if linkType(p.link) != "" || !v.deaf[p.Name] {
-		return false
-	}
-	_, open := plugged(p.link)
-	return open && p.link.Error == nil
+// isDeaf reports whether the switch believes that it has a port of ordinary links
+// open, and of one has not.
+func (v *view) isDeaf(p *port) bool { return slices.ContainsFunc(p.links, v.deafTo) }
+
+func (v *view) deafTo(l *interfaceRow) bool {
+	_, open := plugged(l)
+	return open && l.Error == nil && linkType(l) == "" && v.deaf[l.Name]
 }
 
 // unplugDeaf takes out the ports of part that are deaf and are to be made: the

@@ -206,7 +206,9 @@ func (d *Driver) check(ctx context.Context, r *run, part []int) {
 				r.errs[i] = d.dropFlowMarks(id.Name) // its flows went with it
 			}
 		case resource.Port:
-			r.errs[i] = made(st.ID(), v.ports[st.Name], v.mayWait(st))
+			if r.errs[i] = made(st.ID(), v.ports[st.Name], v.mayWait(st)); r.errs[i] == nil {
+				r.errs[i] = d.raise(v, st)
+			}
 		case resource.Tunnel:
 			r.errs[i] = made(st.ID(), v.ports[st.Name], "")
 		}

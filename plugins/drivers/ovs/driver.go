@@ -36,6 +36,8 @@ type Driver struct {
 	// doing keeps looks away from changes: between a bundle and its mark the
 	// switch seems to have drifted.
 	doing sync.RWMutex
+	// passages say which limits do not hold.
+	passages passages
 }
 
 var _ driver.Driver = (*Driver)(nil)
@@ -104,10 +106,10 @@ func (d *Driver) look(ctx context.Context) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	deaf, own := d.lookOutside() // before the rows: a port plugged in between is not deaf
+	x := d.lookOutside() // before the rows: a port plugged in between is not deaf
 	v, err := s.view(ctx)
 	if err == nil {
-		v.deaf, v.own = deaf, own
+		v.outside = x
 	}
 	return v, err
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"weft.dev/reconcile/driver"
 	"weft.dev/reconcile/plan"
@@ -362,6 +363,58 @@ func TestWatch(t *testing.T) {
 	quiet(rows)
 	s.vsctl("--no-wait", "set", "interface", "a", "external_ids:x=z")
 	<-rows
+}
+
+// A guest's device that is made anew under its name wakes the driver, which sees
+// that the switch listens to the one before, and has it plugged in again.
+func TestDeviceMadeAnew(t *testing.T) {
+	s := startSwitch(t, "")
+	d := s.driver("")
+	tap := "ip tuntap add dev anew0 mode tap && ip link set anew0 up"
+	veth := "ip link add anew1 type veth peer name anew1p && ip link set anew1 up"
+	world := []resource.Entry{
+		intBridge(),
+		entry("network/a/n", resource.Port{Bridge: resource.IntegrationBridge, Name: "anew0", IfaceID: "a/vm/0"}),
+		entry("network/a/n", resource.Port{Bridge: resource.IntegrationBridge, Name: "anew1", IfaceID: "a/vm/1"}),
+	}
+	sh(t, tap+" && "+veth)
+	t.Cleanup(func() { sh(t, "ip link del anew0; ip link del anew1") })
+	mustDo(t, d, steps(nil, world...))
+	s.mustBe("", world...)
+	rows := make(chan struct{}, 1000)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		_ = d.Watch(ctx, func(sc driver.Scope) {
+			if slices.Contains(sc.Kinds, resource.KindPort) {
+				rows <- struct{}{}
+			}
+		})
+	}()
+	// The news of what was done before are through: those of the devices come after them.
+	<-rows
+	s.vsctl("set", "interface", "anew0", "external_ids:x=y")
+	<-rows
+	for name, script := range map[string]string{"anew0": tap, "anew1": veth} {
+		quiet(rows)
+		sh(t, "ip link del "+name+" && "+script)
+		for healed := false; !healed; {
+			select {
+			case <-rows:
+			case <-time.After(15 * time.Second):
+				t.Fatalf("nobody noticed that %s was made anew", name)
+			}
+			o := mustObserve(t, d, world...)
+			switch text := strings.Join(differing(o, world...), "\n"); {
+			case strings.Contains(text, "made anew"):
+				mustDo(t, d, steps(o, world[1:]...))
+				healed = true
+			case text != "":
+				t.Fatal(text)
+			}
+		}
+		s.mustBe("", world...)
+	}
 }
 
 func quiet(c chan struct{}) {

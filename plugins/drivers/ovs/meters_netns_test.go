@@ -32,13 +32,18 @@ func TestLimits(t *testing.T) {
 	world = append(world, unit(200))
 	mustDo(t, d, steps(nil, world[3]))
 	s.mustBe("", world...)
-	s.meters(map[uint32]meter{in2: {200000, 40000}, out: {200000, 40000}, 7: {}, in: {}})
+	s.meters(map[uint32]meter{in2: {200000, 60000, 0}, out: {200000, 60000, 0}, 7: {}, in: {}})
+
+	counts, err := d.passed(t.Context(), resource.IntegrationBridge, s.dumped())
+	if p, ok := counts[in2]; err != nil || !ok || len(counts) != 2 || p.meter != meterOf(200) || p.bytes != 0 {
+		t.Errorf("the switch counts %v, %v", counts, err)
+	}
 
 	world[3] = unit(10)
 	o := mustObserve(t, s.driver(""), world...)
 	mustDo(t, s.driver(""), steps(o, world[3]))
 	s.mustBe("", world...)
-	s.meters(map[uint32]meter{in2: {10000, 2000}, out: {10000, 2000}, 7: {}, in: {}})
+	s.meters(map[uint32]meter{in2: {10000, 3000, 0}, out: {10000, 3000, 0}, 7: {}, in: {}})
 
 	for word, break_ := range map[string]func(){
 		"is 99 kbit/s": func() { s.meter("mod-meter", "meter=%d,kbps,burst,bands=type=drop,rate=99,burst_size=2000", out) },
@@ -56,7 +61,7 @@ func TestLimits(t *testing.T) {
 		}
 		mustDo(t, s.driver(""), steps(o, world[3]))
 		s.mustBe("", world...)
-		s.meters(map[uint32]meter{in2: {10000, 2000}, out: {10000, 2000}, 7: {}, in: {}})
+		s.meters(map[uint32]meter{in2: {10000, 3000, 0}, out: {10000, 3000, 0}, 7: {}, in: {}})
 	}
 
 	// Without any note of ours, the numbers are found in our rules.

@@ -13,7 +13,7 @@ func limit(sym string, mbit uint64, table uint8) resource.Act {
 
 func TestMeterOf(t *testing.T) {
 	for mbit, want := range map[uint64]meter{
-		1: {1000, 1024}, 10: {10000, 2000}, 200: {200000, 40000}, 10000: {10000000, 2000000}, 1 << 40: {4294966000, 858993200},
+		1: {1000, 1024, 0}, 10: {10000, 3000, 0}, 200: {200000, 60000, 0}, 10000: {10000000, 3000000, 0}, 1 << 40: {4294966000, 1288489800, 0},
 	} {
 		if got := meterOf(mbit); got != want {
 			t.Errorf("%d Mbit/s is %+v, not %+v", mbit, got, want)

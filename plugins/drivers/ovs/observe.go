@@ -115,16 +115,24 @@ func portState(v *view, p *port) resource.State {
 		IfaceID: p.link.ExternalIDs[keyIfaceID], MAC: p.link.ExternalIDs[keyMAC],
 		Uplink: p.ExternalIDs[markUplink] == "true", Link: n.Link, Guards: n.Guards,
 	}
-	bond, faults := bondOf(p)
+	bond, faults := v.bondOf(p)
 	if st.Bond = bond; bond != nil {
 		drift = append(drift, faults...)
 	} else if fault := linkFault(p.link, v.mayWait(st)); fault != "" {
 		drift = append(drift, fault)
-	} else if v.isDeaf(p) {
-		drift = append(drift, "its interface was made anew, and the switch still listens to the one before")
 	}
 	if what := v.own[p.Name]; what != "" && lent(st) {
 		drift = append(drift, what)
+	}
+	switch {
+	case len(drift) > 0 || !lent(st):
+	case v.isDeaf(p):
+		return unready(st, deafWords)
+	case v.isShut(p):
+		return unready(st, "its interface is down")
+	}
+	if bond == nil && v.isDeaf(p) {
+		drift = append(drift, deafWords)
 	}
 	return observed(st, drift)
 }

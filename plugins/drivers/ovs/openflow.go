@@ -43,24 +43,24 @@ const readWait = 10 * time.Second
 
 // A channel is one OpenFlow connection to a bridge.
 type channel struct {
-	conn net.Conn
-	r    *bufio.Reader
-	xid  uint32
+	conn    net.Conn
+	r       *bufio.Reader
+	w       *bufio.Writer
+	xid     uint32
+	greeted bool // the switch has said hello
 }
 
-// dial opens a channel to a bridge; it is closed when ctx ends.
+// dial opens a channel to a bridge; it is closed when ctx ends. Who asks does not
+// wait for the switch to greet first: one that is busy takes its time for each answer.
 func (d *Driver) dial(ctx context.Context, bridge string) (*channel, error) {
 	conn, err := (&net.Dialer{Timeout: readWait}).DialContext(ctx, "unix", d.socket(bridge))
 	if err != nil {
 		return nil, fmt.Errorf("openflow of bridge %s: %w", bridge, err)
 	}
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
-	c := &channel{conn: conn, r: bufio.NewReaderSize(conn, 1<<16)}
-	if err := c.greet(); err != nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("openflow of bridge %s: %w", bridge, err)
-	}
-	return c, nil
+	c := &channel{conn: conn, r: bufio.NewReaderSize(conn, 1<<16), w: bufio.NewWriter(conn)}
+	_ = conn.SetDeadline(time.Now().Add(readWait))
+	return c, c.queue(ofHello, nil)
 }
 
 // socket is where a bridge listens. Open vSwitch has no bridge with a slash in
@@ -69,33 +69,51 @@ func (d *Driver) socket(bridge string) string {
 	return filepath.Join(d.rundir, strings.ReplaceAll(bridge, "/", "_")+".mgmt")
 }
 
-func (c *channel) greet() error {
-	_ = c.conn.SetDeadline(time.Now().Add(readWait))
-	if err := c.send(ofHello, nil); err != nil {
+func (c *channel) send(kind byte, body []byte) error {
+	if err := c.queue(kind, body); err != nil {
 		return err
 	}
-	kind, body, err := c.receive()
-	if err != nil {
-		return err
-	}
-	if kind != ofHello {
-		return fmt.Errorf("the switch greets with message %d%s", kind, refusal(body))
-	}
-	return nil
+	return c.w.Flush()
 }
 
-func (c *channel) send(kind byte, body []byte) error {
+// queue is send that waits for the next one.
+func (c *channel) queue(kind byte, body []byte) error {
 	c.xid++
 	msg := make([]byte, ofHeader, ofHeader+len(body))
 	msg[0], msg[1] = ofVersion, kind
 	binary.BigEndian.PutUint16(msg[2:], uint16(ofHeader+len(body)))
 	binary.BigEndian.PutUint32(msg[4:], c.xid)
-	_, err := c.conn.Write(append(msg, body...))
+	_, err := c.w.Write(append(msg, body...))
 	return err
 }
 
-// receive returns the next message that is not an echo, which it answers.
+// receive returns the next message after the greeting that is not an echo, which it
+// answers.
 func (c *channel) receive() (kind byte, body []byte, err error) {
+	if !c.greeted {
+		if err := c.greet(); err != nil {
+			return 0, nil, err
+		}
+	}
+	return c.message()
+}
+
+// greet waits for the switch to say hello.
+func (c *channel) greet() error {
+	if err := c.w.Flush(); err != nil {
+		return err
+	}
+	kind, body, err := c.message()
+	if err != nil {
+		return err
+	}
+	if c.greeted = true; kind != ofHello {
+		return fmt.Errorf("the switch greets with message %d%s", kind, refusal(body))
+	}
+	return nil
+}
+
+func (c *channel) message() (kind byte, body []byte, err error) {
 	for {
 		var head [ofHeader]byte
 		if _, err := io.ReadFull(c.r, head[:]); err != nil {
@@ -185,10 +203,10 @@ func (d *Driver) ask(ctx context.Context, bridge string, kind uint16, body []byt
 	return c.parts(kind, false, f)
 }
 
-func (d *Driver) askWhole(ctx context.Context, bridge string, kind uint16, f func(body []byte) error) error {
+func (d *Driver) askWhole(ctx context.Context, bridge string, kind uint16, body []byte, f func(body []byte) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c, err := d.question(ctx, bridge, kind, nil)
+	c, err := d.question(ctx, bridge, kind, body)
 	if err != nil {
 		return err
 	}
@@ -200,9 +218,14 @@ func (d *Driver) question(ctx context.Context, bridge string, kind uint16, body 
 	if err != nil {
 		return nil, err
 	}
+	return c, c.send(ofMultipartAsk, multipart(kind, body))
+}
+
+// multipart is the body of a multipart request.
+func multipart(kind uint16, body []byte) []byte {
 	head := binary.BigEndian.AppendUint16(nil, kind)
 	head = append(head, 0, 0, 0, 0, 0, 0) // flags, padding
-	return c, c.send(ofMultipartAsk, append(head, body...))
+	return append(head, body...)
 }
 
 // A tally says which flows a cookie has, in any order: their number and the sum
@@ -252,6 +275,9 @@ func (d *Driver) follow(ctx context.Context, bridge string, ready, changed func(
 	c, err := d.dial(ctx, bridge)
 	if err != nil {
 		return err
+	}
+	if err := c.greet(); err != nil {
+		return fmt.Errorf("openflow of bridge %s: %w", bridge, err)
 	}
 	const added, removed, modified = 1 << 1, 1 << 2, 1 << 3
 	ask := binary.BigEndian.AppendUint16(nil, ofFlowMonitor)

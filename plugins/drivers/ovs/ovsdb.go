@@ -67,6 +67,8 @@ type interfaceRow struct {
 	MTURequest  *int              `ovsdb:"mtu_request"`
 	OFPort      *int              `ovsdb:"ofport"`
 	Error       *string           `ovsdb:"error"`
+	// IfIndex is watched only: it changes when the link is made anew under its name.
+	IfIndex *int `ovsdb:"ifindex"`
 }
 
 // A database keeps one session with the database server alive as far as it is
@@ -76,12 +78,12 @@ type database struct {
 
 	mu        sync.Mutex
 	live      *session
-	listeners map[int]func()
+	listeners map[int]func(arrival bool)
 	next      int
 }
 
 func newDatabase(endpoint string) *database {
-	return &database{endpoint: endpoint, listeners: map[int]func(){}}
+	return &database{endpoint: endpoint, listeners: map[int]func(bool){}}
 }
 
 // A session is one connection with its monitored copy of the tables.
@@ -178,7 +180,7 @@ func (d *database) connect(ctx context.Context) (*session, error) {
 	go func() {
 		<-c.DisconnectNotify()
 		close(s.lost)
-		d.tell()
+		d.tell(false)
 	}()
 	s.tables = c.Cache()
 	if s.tables == nil {
@@ -204,7 +206,7 @@ func (s *session) monitor(ctx context.Context) error {
 		client.WithTable(sw, &sw.Bridges, &sw.NextCfg, &sw.CurCfg, &sw.Datapaths),
 		client.WithTable(br, &br.Name, &br.Datapath, &br.FailMode, &br.Ports, &br.Controller, &br.Protocols, &br.OtherConfig, &br.ExternalIDs),
 		client.WithTable(po, &po.Name, &po.Interfaces, &po.Tag, &po.Trunks, &po.VLANMode, &po.BondMode, &po.LACP, &po.ExternalIDs),
-		client.WithTable(in, &in.Name, &in.Type, &in.Options, &in.ExternalIDs, &in.MTURequest, &in.OFPort, &in.Error),
+		client.WithTable(in, &in.Name, &in.Type, &in.Options, &in.ExternalIDs, &in.MTURequest, &in.OFPort, &in.Error, &in.IfIndex),
 	))
 	return err
 }
@@ -219,12 +221,25 @@ func (d *database) event(s *session, table string, before, after model.Model) {
 			return // a configuration number moved
 		}
 	}
-	d.tell()
+	d.tell(table == tableInterface && arrival(before, after))
+}
+
+// arrival reports whether a guest's port has got its number.
+func arrival(before, after model.Model) bool {
+	is := func(m model.Model) bool {
+		l, ok := m.(*interfaceRow)
+		if !ok {
+			return false
+		}
+		_, open := plugged(l)
+		return open && (l.ExternalIDs[keyIfaceID] != "" || l.ExternalIDs[keyMAC] != "")
+	}
+	return is(after) && !is(before)
 }
 
 // listen calls f, which must not block, whenever a row has changed or a
 // connection was lost, until the returned function is called.
-func (d *database) listen(f func()) (stop func()) {
+func (d *database) listen(f func(arrival bool)) (stop func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	id := d.next
@@ -237,12 +252,12 @@ func (d *database) listen(f func()) (stop func()) {
 	}
 }
 
-func (d *database) tell() {
+func (d *database) tell(arrival bool) {
 	d.mu.Lock()
 	calls := slices.Collect(maps.Values(d.listeners))
 	d.mu.Unlock()
 	for _, f := range calls {
-		f()
+		f(arrival)
 	}
 }
 

@@ -10,8 +10,7 @@ type view struct {
 	root    *switchRow
 	bridges map[string]*bridge
 	ports   map[string]*port
-	deaf    map[string]bool   // links that no switch has open, see deaf.go
-	own     map[string]string // links that cannot be a guest's, and why, see hostlink.go
+	outside
 }
 
 type bridge struct {

@@ -3,6 +3,7 @@ package ovs
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"weft.dev/reconcile/driver"
@@ -21,7 +22,7 @@ const (
 // the OpenFlow connection only. What this driver does itself is reported too.
 func (d *Driver) Watch(ctx context.Context, changed func(driver.Scope)) error {
 	var both sync.WaitGroup
-	both.Go(func() { d.watchRows(ctx, func() { changed(driver.Scope{Kinds: d.Kinds()}) }) })
+	both.Go(func() { d.watchRows(ctx, func(arrival bool) { changed(driver.Scope{Kinds: d.Kinds(), Now: arrival}) }) })
 	both.Go(func() {
 		d.watchFlows(ctx, func() { changed(driver.Scope{Kinds: []resource.Kind{resource.KindFlows}}) })
 	})
@@ -29,9 +30,13 @@ func (d *Driver) Watch(ctx context.Context, changed func(driver.Scope)) error {
 	return nil
 }
 
-func (d *Driver) watchRows(ctx context.Context, changed func()) {
+func (d *Driver) watchRows(ctx context.Context, changed func(arrival bool)) {
 	news := make(chan struct{}, 1)
-	defer d.db.listen(func() {
+	var came atomic.Bool // a guest's port
+	defer d.db.listen(func(arrival bool) {
+		if arrival {
+			came.Store(true)
+		}
 		select {
 		case news <- struct{}{}:
 		default: // one is waiting already
@@ -46,8 +51,8 @@ func (d *Driver) watchRows(ctx context.Context, changed func()) {
 			continue
 		}
 		pause = firstPause
-		changed() // whatever happened while nobody looked
-		if !forward(ctx, s, news, changed) {
+		changed(false) // whatever happened while nobody looked
+		if !forward(ctx, s, news, func() { changed(came.Swap(false)) }) {
 			return
 		}
 	}

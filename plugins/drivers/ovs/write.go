@@ -55,9 +55,11 @@ type edit struct {
 	bound  map[string]int
 	limits map[meterKey]uint64
 	meters map[meterKey]uint32 // the numbers of limits; without those that the switch cannot keep
-	rules  map[string]rule     // wanted, by key
-	old    flowRecord
-	moved  bool // a port that the rules name is not where it was
+	// unmetered says why limits have no numbers.
+	unmetered error
+	rules     map[string]rule // wanted, by key
+	old       flowRecord
+	moved     bool // a port that the rules name is not where it was
 }
 
 // writeFlows makes the units of one bridge be as the steps say. If the switch
@@ -141,7 +143,8 @@ func (d *Driver) writeEdits(ctx context.Context, r *run, bridge string, edits []
 	for _, e := range edits {
 		cookies = append(cookies, e.cookie)
 	}
-	now, err := d.printed(ctx, bridge, cookies)
+	value, mask := common(cookies)
+	now, err := d.printedIfAny(ctx, bridge, cookies)
 	if err != nil {
 		return err
 	}
@@ -149,13 +152,20 @@ func (d *Driver) writeEdits(ctx context.Context, r *run, bridge string, edits []
 	if err != nil {
 		return err
 	}
-	change := &bundle{cut: map[uint64][]rule{}, add: map[uint64][]rule{}}
 	edits = d.rendered(r, edits, meters)
+	err = meters.make(ctx, edits)
+	var refused *noMeter
+	if errors.As(err, &refused) && len(edits) == 1 { // of several it would hit those that have room too
+		if err = meters.without(ctx, refused); err == nil {
+			edits = d.rendered(r, edits, meters)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	change := &bundle{cut: map[uint64][]rule{}, add: map[uint64][]rule{}}
 	for _, e := range edits {
 		e.changes(now[e.cookie], change)
-	}
-	if err := meters.make(ctx, edits); err != nil {
-		return err
 	}
 	if !change.empty() {
 		if err := d.send(ctx, bridge, change); err != nil {
@@ -165,7 +175,6 @@ func (d *Driver) writeEdits(ctx context.Context, r *run, bridge string, edits []
 			return err
 		}
 	}
-	value, mask := common(cookies)
 	sums, err := d.tallies(ctx, bridge, value, mask)
 	if err != nil {
 		return err
@@ -174,6 +183,19 @@ func (d *Driver) writeEdits(ctx context.Context, r *run, bridge string, edits []
 		r.errs[e.step] = d.leaveMark(bridge, e, now[e.cookie], sums[e.cookie])
 	}
 	return meters.clear(ctx, edits)
+}
+
+// printedIfAny is printed at less cost for who has no rules yet.
+func (d *Driver) printedIfAny(ctx context.Context, bridge string, cookies []uint64) (map[uint64]map[string]rule, error) {
+	value, mask := common(cookies)
+	sums, err := d.tallies(ctx, bridge, value, mask)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(cookies, func(c uint64) bool { return sums[c].n > 0 }) {
+		return map[uint64]map[string]rule{}, nil
+	}
+	return d.printed(ctx, bridge, cookies)
 }
 
 // rendered returns the edits whose rules can be said; the others have failed.
@@ -233,7 +255,7 @@ func (d *Driver) leaveMark(bridge string, e *edit, now map[string]rule, sum tall
 	}
 	if len(e.meters) < len(e.limits) {
 		mark.Print = unlimited(mark.Print)
-		return errors.Join(d.putFlowMark(e.cookie, mark, record), fmt.Errorf("%s of %s: %w", e.flows.ID(), e.owner, errNoMeters))
+		return errors.Join(d.putFlowMark(e.cookie, mark, record), fmt.Errorf("%s of %s: %w", e.flows.ID(), e.owner, e.unmetered))
 	}
 	return d.putFlowMark(e.cookie, mark, record)
 }

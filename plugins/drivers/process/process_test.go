@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -333,6 +334,7 @@ func TestOrderWithinABatch(t *testing.T) {
 	}
 }
 
+// TestWatch: what ran before anybody watched is watched too.
 func TestWatch(t *testing.T) {
 	w := newWorld(t)
 	must(t, w.make(sleeper("old")))
@@ -341,19 +343,30 @@ func TestWatch(t *testing.T) {
 	wakes, done := make(chan struct{}, 100), make(chan error)
 	go func() { done <- d.Watch(ctx, func(driver.Scope) { wakes <- struct{}{} }) }()
 	w.until("it watches", func() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.watching })
-	do := func(s *plan.Step) { t.Helper(); must(t, d.Do(ctx, []*plan.Step{s})[0]) }
-
-	do(step(0, sleeper("new"), false))
-	must(t, syscall.Kill(w.pid("new"), syscall.SIGKILL))
-	<-wakes
 	must(t, syscall.Kill(w.pid("old"), syscall.SIGKILL))
 	<-wakes
+	cancel()
+	must(t, <-done)
+}
+
+// TestWatchOwn: what Do starts is watched, and what it stops wakes nobody. A process
+// that is killed may wake more than once; until then nothing is missing.
+func TestWatchOwn(t *testing.T) {
+	w := newWorld(t)
+	d := w.driver()
+	ctx, cancel := context.WithCancel(context.Background())
+	var killed atomic.Bool
+	wakes, done := make(chan bool, 100), make(chan error)
+	go func() { done <- d.Watch(ctx, func(driver.Scope) { wakes <- killed.Load() }) }()
+	w.until("it watches", func() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.watching })
+	do := func(s *plan.Step) { t.Helper(); must(t, d.Do(ctx, []*plan.Step{s})[0]) }
+
 	do(step(0, sleeper("mine"), false))
 	do(step(0, sleeper("mine"), true))
 	do(step(0, sleeper("last"), false))
+	killed.Store(true)
 	must(t, syscall.Kill(w.pid("last"), syscall.SIGKILL))
-	<-wakes
-	if len(wakes) != 0 {
+	if !<-wakes {
 		t.Error("it wakes up for what Do stopped")
 	}
 	cancel()

@@ -71,8 +71,13 @@ func (d *Driver) stop(list []found) error {
 	if err := signal(all, unix.SIGKILL); err != nil {
 		return err
 	}
-	if !wait(all, killTime) {
-		return fmt.Errorf("pid %d does not end, %v after SIGKILL", all[0].pid, killTime)
+	if wait(all, killTime) {
+		return nil
+	}
+	for _, h := range all {
+		if !wait([]handle{h}, 0) {
+			return fmt.Errorf("pid %d does not end, %v after SIGKILL", h.pid, killTime)
+		}
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ func (r *router) forward() []resource.Rule {
 	var out []resource.Rule
 	// First, because it is stateless: the next hop answers guests directly, so
 	// that the router sees half of a connection, which conntrack calls INVALID.
-	for _, route := range r.n.Spec.Routes {
+	for _, route := range ofFamily(r.n.Spec.Routes, 4) {
 		out = append(out, rule("route", match{In: model.GuestLink, Out: model.GuestLink, Dst: route.CIDR.Masked()}, "ACCEPT", r.n.Doc.PosOf(route.At)))
 	}
 	out = append(out,
@@ -111,7 +111,7 @@ func (r *router) sources() []netip.Prefix {
 // inside lists what lies on the guests' side.
 func (r *router) inside() []netip.Prefix {
 	out := []netip.Prefix{r.n.CIDR}
-	for _, route := range r.n.Spec.Routes {
+	for _, route := range ofFamily(r.n.Spec.Routes, 4) {
 		out = append(out, route.CIDR.Masked())
 	}
 	return out

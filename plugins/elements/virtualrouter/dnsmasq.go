@@ -38,7 +38,7 @@ const (
 // (With a tag in a line, 2.86 to 2.90 crash at SIGHUP once its machine has a lease.)
 func (r *router) dnsmasq() {
 	dhcp, dns := provides(r.services.Dhcp), provides(r.services.Dns)
-	if !dhcp && !dns && r.n.IP6 == nil {
+	if !dhcp && !dns && r.on.IP6 == nil {
 		return
 	}
 	mode := "--keep-in-foreground"
@@ -57,7 +57,7 @@ func (r *router) dnsmasq() {
 	for _, s := range r.on.Subnets {
 		p.After = append(p.After, resource.AddrID(r.r.NS, model.GuestLink, leg(s)))
 	}
-	if r.n.IP6 != nil {
+	if r.on.IP6 != nil {
 		p.After = append(p.After, resource.AddrID(r.r.NS, model.GuestLink, r.guest6()), resource.AddrID(r.r.NS, model.GuestLink, linkLocal(r.r.GuestMAC)))
 	}
 	if dns {
@@ -69,14 +69,14 @@ func (r *router) dnsmasq() {
 	r.ask(p)
 }
 
-func (r *router) file(path, content string) resource.File {
-	f := resource.File{Path: path, Mode: 0o644, Parts: []resource.Part{{Text: content}}}
+func (r *router) file(path string, c *config) resource.File {
+	f := resource.File{Path: path, Mode: 0o644, Parts: []resource.Part{{Text: c.String()}}, Authors: c.authors}
 	r.ask(f)
 	return f
 }
 
-func (r *router) conf(dhcp, dns bool) string {
-	var c config
+func (r *router) conf(dhcp, dns bool) *config {
+	c := &config{authors: make([]resource.Lines, 0, len(r.on.NICs))}
 	c.line("# of %s, made by weft: edits are undone", r.out.Owner)
 	// With a name in full dnsmasq binds DHCP to the device of that moment, and is
 	// deaf to one that takes its place; with a pattern it is not.
@@ -93,15 +93,15 @@ func (r *router) conf(dhcp, dns bool) string {
 		c.line("user=root")
 	}
 	if dns {
-		r.dnsConf(&c)
+		r.dnsConf(c)
 	} else {
 		c.line("port=0")
 	}
 	if dhcp {
-		r.dhcpConf(&c, dns)
+		r.dhcpConf(c, dns)
 	}
-	r.conf6(&c, dns)
-	return c.String()
+	r.conf6(c, dns)
+	return c
 }
 
 func (r *router) dnsConf(c *config) {
@@ -188,23 +188,24 @@ func (r *router) resolvers(dns bool, s *model.Subnet) []netip.Addr {
 }
 
 // hosts is the addn-hosts file: the names of the network's machines.
-func (r *router) hosts() string {
-	var c config
+func (r *router) hosts() *config {
+	c := &config{authors: make([]resource.Lines, 0, len(r.n.NICs))}
 	for _, nic := range r.n.NICs {
 		if nic.Running {
-			c.line("%s %s", nic.IP, nic.Hostname)
+			c.lineOf(nic, "%s %s", nic.IP, nic.Hostname)
 			if nic.IP6.IsValid() {
-				c.line("%s %s", nic.IP6, nic.Hostname)
+				c.lineOf(nic, "%s %s", nic.IP6, nic.Hostname)
 			}
 		}
 	}
-	return c.String()
+	return c
 }
 
 // leases says who gets which address. Stopped machines are among them: to start
 // one is no change. The dot after a name keeps dnsmasq from taking "ignore",
 // "infinite" or "2h" for a word of its own.
 func (r *router) leases(c *config) {
+	c.authors = slices.Grow(c.authors, len(r.on.NICs))
 	for _, nic := range r.on.NICs {
 		tag := ""
 		if !nic.Default {
@@ -217,12 +218,15 @@ func (r *router) leases(c *config) {
 		if nic.IP6.IsValid() && r.dhcp6() {
 			six = ",[" + nic.IP6.String() + "]"
 		}
-		c.line("dhcp-host=%s%s,%s%s,%s.", nic.MAC, tag, nic.IP, six, nic.Hostname)
+		c.lineOf(nic, "dhcp-host=%s%s,%s%s,%s.", nic.MAC, tag, nic.IP, six, nic.Hostname)
 	}
 	// The last line wins where several are for a guest.
 	for _, nic := range r.on.NICs {
+		if len(nic.Spec.DHCPOptions) == 0 {
+			continue
+		}
 		for _, o := range slices.Sorted(maps.Keys(nic.Spec.DHCPOptions)) {
-			c.line("dhcp-option=tag:%s,%d,%s", ownTag(nic), o, nic.Spec.DHCPOptions[o])
+			c.lineOf(nic, "dhcp-option=tag:%s,%d,%s", ownTag(nic), o, nic.Spec.DHCPOptions[o])
 		}
 	}
 }
@@ -232,7 +236,22 @@ func ownTag(nic *model.NIC) string { return "nic-" + strings.ReplaceAll(nic.MAC.
 
 // config collects lines. Values come from typed fields and validated names;
 // should one hold a line break all the same, it cannot start a line of its own.
-type config struct{ strings.Builder }
+type config struct {
+	strings.Builder
+	lines   int
+	authors []resource.Lines
+}
+
+// lineOf adds a line that follows from a NIC.
+func (c *config) lineOf(nic *model.NIC, format string, args ...any) {
+	by := resource.Author{Pos: nic.Pos, NIC: nic.ID}
+	if n := len(c.authors); n > 0 && c.authors[n-1].By == by && c.authors[n-1].From+c.authors[n-1].N == c.lines {
+		c.authors[n-1].N++
+	} else {
+		c.authors = append(c.authors, resource.Lines{From: c.lines, N: 1, By: by})
+	}
+	c.line(format, args...)
+}
 
 func (c *config) line(format string, args ...any) {
 	s := fmt.Sprintf(format, args...)
@@ -243,6 +262,7 @@ func (c *config) line(format string, args ...any) {
 		return r
 	}, s))
 	c.WriteByte('\n')
+	c.lines++
 }
 
 func mask(p netip.Prefix) netip.Addr {

@@ -193,7 +193,7 @@ func FuzzHosts(f *testing.F) {
 		r := router{n: n, on: &model.Segment{NICs: n.NICs}}
 		var c config
 		r.leases(&c)
-		hosts, leases := strings.Split(r.hosts(), "\n"), strings.Split(c.String(), "\n")
+		hosts, leases := strings.Split(r.hosts().String(), "\n"), strings.Split(c.String(), "\n")
 		if len(hosts) != 3 || len(leases) != 4 {
 			t.Fatalf("%q %q", hosts, leases)
 		}

@@ -34,7 +34,8 @@ const (
 // answers to solicitations at once. It serves DHCPv6 and names anyway, so that no
 // second process with a second opinion is needed (for 200 routers, 200 less).
 func (r *router) ip6() {
-	if r.n.IP6 == nil {
+	x := r.on.IP6
+	if x == nil {
 		return
 	}
 	six := *r
@@ -43,13 +44,39 @@ func (r *router) ip6() {
 	r.sysctls6()
 	r.addr6(model.GuestLink, r.guest6())
 	r.addr6(model.GuestLink, linkLocal(r.r.GuestMAC))
-	if !r.public6() {
-		return
+	own := resource.AddrID(r.r.NS, model.GuestLink, r.guest6())
+	for _, route := range r.routes6() {
+		r.ask(resource.Route{NS: r.r.NS, Dst: route.CIDR.Masked(), Via: route.Via, Dev: model.GuestLink, From: &own}, r.n.Doc.PosOf(route.At))
 	}
-	r.addr6(model.PublicLink, r.r.IP6)
-	r.addr6(model.PublicLink, linkLocal(r.r.PublicMAC))
-	from := resource.AddrID(r.r.NS, model.PublicLink, r.r.IP6)
-	r.ask(resource.Route{NS: r.r.NS, Dst: anywhere6, Via: r.r.Gateway6, Dev: model.PublicLink, From: &from})
+	switch {
+	case r.public6():
+		r.addr6(model.PublicLink, r.r.IP6)
+		r.addr6(model.PublicLink, linkLocal(r.r.PublicMAC))
+		from := resource.AddrID(r.r.NS, model.PublicLink, r.r.IP6)
+		r.ask(resource.Route{NS: r.r.NS, Dst: anywhere6, Via: r.r.Gateway6, Dev: model.PublicLink, From: &from})
+	case x.Foreign: // it asks its resolvers as a guest would
+		r.ask(resource.Route{NS: r.r.NS, Dst: anywhere6, Via: x.Gateway, Dev: model.GuestLink, From: &own})
+	}
+}
+
+// routes6 are the network's routes of IPv6. The router passes on what guests send it
+// for them, and so it is a default router even where it leads to nobody else.
+func (r *router) routes6() []schema.Route {
+	if r.on.IP6 == nil || r.on.IP6.Foreign {
+		return nil
+	}
+	return ofFamily(r.n.Spec.Routes, 6)
+}
+
+// ofFamily are the routes of IPv4, or of IPv6.
+func ofFamily(list []schema.Route, family int) []schema.Route {
+	var out []schema.Route
+	for _, x := range list {
+		if x.Via.Is4() == (family == 4) {
+			out = append(out, x)
+		}
+	}
+	return out
 }
 
 var anywhere6 = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
@@ -59,7 +86,7 @@ func (r *router) public6() bool { return r.r.Public() && r.r.IP6.IsValid() }
 
 // guest6 is the router's address in the guests' /64.
 func (r *router) guest6() netip.Prefix {
-	return netip.PrefixFrom(r.n.IP6.Gateway, r.n.IP6.CIDR.Bits())
+	return netip.PrefixFrom(r.on.IP6.Router, r.on.IP6.CIDR.Bits())
 }
 
 // linkLocal is what guests know the router as, and what it asks its neighbours from.
@@ -95,6 +122,9 @@ func (r *router) sysctls6() {
 		}
 		r.ask(resource.Sysctl{NS: ns, Key: "net.ipv6.conf." + l + ".disable_ipv6", Value: "0", Link: &id, After: after})
 	}
+	if r.on.IP6.Foreign {
+		return // it is a machine among others
+	}
 	r.ask(resource.Sysctl{NS: ns, Key: "net.ipv6.conf.all.forwarding", Value: "1", After: guards})
 }
 
@@ -102,24 +132,39 @@ func (r *router) sysctls6() {
 // ingress rules only.
 func (r *router) chains6() {
 	r.chain("filter", "INPUT", "DROP", r.input6())
-	forward := []resource.Rule{
-		rule("invalid", match{CT: []string{"INVALID"}}, "DROP"),
-		// There is no rp_filter for IPv6.
-		rule("spoofed", match{In: model.PublicLink, Src: r.n.IP6.CIDR}, "DROP"),
-		rule("established", match{CT: established}, "ACCEPT"),
+	var forward []resource.Rule
+	for _, route := range r.routes6() { // see forward
+		forward = append(forward, rule("route", match{In: model.GuestLink, Out: model.GuestLink, Dst: route.CIDR.Masked()}, "ACCEPT", r.n.Doc.PosOf(route.At)))
 	}
+	forward = append(forward, rule("invalid", match{CT: []string{"INVALID"}}, "DROP"))
 	if !r.public6() {
-		r.chain("filter", "FORWARD", "DROP", slices.Delete(forward, 1, 2))
+		r.chain("filter", "FORWARD", "DROP", append(forward, rule("established", match{CT: established}, "ACCEPT")))
 		return
 	}
+	for _, p := range r.inside6() { // there is no rp_filter for IPv6
+		forward = append(forward, rule("spoofed", match{In: model.PublicLink, Src: p}, "DROP"))
+	}
+	forward = append(forward, rule("established", match{CT: established}, "ACCEPT"))
+	for _, p := range r.inside6() {
+		forward = append(forward, jump("egress", match{In: model.GuestLink, Out: model.PublicLink, Src: p}, "EGRESS"))
+	}
 	r.chain("filter", "FORWARD", "DROP", append(forward,
-		jump("egress", match{In: model.GuestLink, Out: model.PublicLink, Src: r.n.IP6.CIDR}, "EGRESS"),
-		jump("ingress", match{In: model.PublicLink, Out: model.GuestLink, Dst: r.n.IP6.CIDR}, "INGRESS")))
+		jump("ingress", match{In: model.PublicLink, Out: model.GuestLink, Dst: r.on.IP6.CIDR}, "INGRESS")))
 	r.chain("filter", "EGRESS", "", r.egress())
 	r.chain("filter", "INGRESS", "", r.ingress6())
 	r.chain("mangle", "FORWARD", "ACCEPT", []resource.Rule{
 		rule("mss", match{Proto: "tcp", SYN: true}, "CLAMPMSS"),
 	})
+}
+
+// inside6 lists what lies on the guests' side. From behind a route machines get out
+// as guests do; what comes in there is answers.
+func (r *router) inside6() []netip.Prefix {
+	out := []netip.Prefix{r.on.IP6.CIDR}
+	for _, route := range r.routes6() {
+		out = append(out, route.CIDR.Masked())
+	}
+	return out
 }
 
 // input6: what RFC 4890 says must not be dropped, echo, and the guests' services.
@@ -137,18 +182,20 @@ func (r *router) input6() []resource.Rule {
 	icmp("icmp-error", "", 1, 2, 3, 4)
 	icmp("echo", "", 128)
 	icmp("neighbour", "", 135, 136)
-	icmp("router-solicitation", model.GuestLink, 133)
+	if !r.on.IP6.Foreign {
+		icmp("router-solicitation", model.GuestLink, 133)
+	}
 	port := func(name, proto string, p uint16, src netip.Prefix) {
 		out = append(out, rule(name, match{
 			In: model.GuestLink, Proto: proto, Src: src, DstPorts: []schema.PortRange{{From: p, To: p}},
 		}, "ACCEPT"))
 	}
-	if r.dhcp6() {
+	if r.dhcp6() || r.informs6() {
 		port("dhcp", "udp", 547, netip.MustParsePrefix("fe80::/10"))
 	}
 	if provides(r.services.Dns) {
-		port("dns", "udp", 53, r.n.IP6.CIDR)
-		port("dns", "tcp", 53, r.n.IP6.CIDR)
+		port("dns", "udp", 53, r.on.IP6.CIDR)
+		port("dns", "tcp", 53, r.on.IP6.CIDR)
 	}
 	return out
 }
@@ -171,32 +218,42 @@ func (r *router) ingress6() []resource.Rule {
 
 // dhcp6 reports whether guests are given their IPv6 address.
 func (r *router) dhcp6() bool {
-	return r.n.IP6 != nil && r.n.IP6.Mode == model.DHCPv6 && provides(r.services.Dhcp)
+	return r.on.IP6 != nil && r.on.IP6.Mode == model.DHCPv6 && provides(r.services.Dhcp)
+}
+
+// informs6 reports whether guests that make their address are told the rest by DHCPv6
+// (RFC 8415, 18.2.6): what is advertised is not weft's to say.
+func (r *router) informs6() bool {
+	return r.on.IP6 != nil && r.on.IP6.Foreign && !r.dhcp6() && provides(r.services.Dhcp)
 }
 
 // conf6 is the IPv6 part of dnsmasq's configuration. Advertisements are for the link,
 // so that a machine with NICs in several such networks hears several default routers.
 func (r *router) conf6(c *config, dns bool) {
-	x := r.n.IP6
-	if x == nil {
+	x := r.on.IP6
+	if x == nil || x.Foreign && !provides(r.services.Dhcp) {
 		return
 	}
-	link := strings.TrimRight(model.GuestLink, "0123456789") + "*" // see conf
-	lifetime := raLifetime
-	if !r.public6() {
-		lifetime = 0 // no way to the world: RFC 4861, 6.2.3
+	if !x.Foreign {
+		link := strings.TrimRight(model.GuestLink, "0123456789") + "*" // see conf
+		lifetime := raLifetime
+		if !r.public6() && len(r.routes6()) == 0 {
+			lifetime = 0 // no way to anybody: RFC 4861, 6.2.3
+		}
+		c.line("enable-ra")
+		c.line("ra-param=%s,mtu:%d,%d,%d", link, r.n.MTU, raInterval, lifetime)
 	}
-	c.line("enable-ra")
-	c.line("ra-param=%s,mtu:%d,%d,%d", link, r.n.MTU, raInterval, lifetime)
-	if r.dhcp6() {
+	switch {
+	case r.dhcp6(), r.informs6():
 		length := lease6
 		if r.n.Spec.LeaseTime > 0 {
 			length = lease(r.n.Spec.LeaseTime)
 		}
+		// Without an address in any dhcp-host nobody is given one.
 		c.line("dhcp-range=%s,static,%d,%s", x.CIDR.Addr(), x.CIDR.Bits(), length)
 		// Else it is made of the time, and after a restart guests ask a server that is gone.
 		c.line("dhcp-duid=0,%s", r.r.GuestMAC)
-	} else {
+	default:
 		c.line("dhcp-range=%s,ra-only,%d,%s", x.CIDR.Addr(), x.CIDR.Bits(), raPrefix)
 	}
 	if list := r.resolvers6(dns); len(list) > 0 {
@@ -215,7 +272,7 @@ func (r *router) resolvers6(dns bool) []string {
 	case len(r.n.Spec.GuestDNS) > 0:
 		list = r.n.Spec.GuestDNS
 	case dns:
-		list = []netip.Addr{r.n.IP6.Gateway}
+		list = []netip.Addr{r.on.IP6.Router}
 	}
 	var out []string
 	for _, a := range list {
@@ -228,7 +285,7 @@ func (r *router) resolvers6(dns bool) []string {
 
 // upstream lists the resolvers that the router reaches.
 func (r *router) upstream() []netip.Addr {
-	if r.public6() {
+	if r.public6() || r.on.IP6 != nil && r.on.IP6.Foreign {
 		return r.n.DNS
 	}
 	return only4(r.n.DNS)

@@ -184,7 +184,7 @@ func (d *draft) router() {
 		return
 	}
 	link := resource.LinkID(r.NS, model.GuestLink)
-	p := resource.BridgePort{Bridge: d.bridge, Name: r.GuestPort, Link: &link, Guards: plugin.RouterGuards(d.n, r.NS)}
+	p := resource.BridgePort{Bridge: d.bridge, Name: r.GuestPort, Link: &link, Guards: plugin.RouterGuards(d.on, r.NS)}
 	d.ask([]resource.State{p})
 	d.ask(bridge.Limit(&p, r.NS, model.GuestLink, d.n.Rate(nil)))
 }

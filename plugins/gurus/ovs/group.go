@@ -50,7 +50,7 @@ func (d *draft) firewall() {
 	d.out.Flow(d.host.Name, nil, f.Rules()...)
 	slices.SortFunc(d.groups, func(a, b *model.Groups) int { return cmp.Compare(a.Key, b.Key) })
 	for _, g := range d.groups {
-		d.out.Flow(d.host.Name, nil, f.Policy(g, d.policies[g.Key])...)
+		d.out.Join(d.host.Name, f.Policy(g, d.policies[g.Key]))
 	}
 }
 

@@ -104,8 +104,16 @@ type draft struct {
 }
 
 func (d *draft) guests() {
+	here := func(nic *model.NIC) bool { return nic.Running && slices.Contains(nic.Hosts, d.host.Name) }
+	count := 0
 	for _, nic := range d.on.NICs {
-		if !nic.Running || !slices.Contains(nic.Hosts, d.host.Name) {
+		if here(nic) {
+			count++
+		}
+	}
+	d.out.Room(d.host.Name, count)
+	for _, nic := range d.on.NICs {
+		if !here(nic) {
 			continue
 		}
 		sym := resource.NICSym(nic.ID, nic.MAC.String())
@@ -120,13 +128,16 @@ func (d *draft) guests() {
 			d.made = append(d.made, p.ID())
 		}
 		if !nic.Up() {
-			d.out.Flow(d.host.Name, nil, pipeline.Down(sym))
+			d.out.Write(d.host.Name, author(nic), pipeline.Down(sym))
 			continue
 		}
 		d.ports = append(d.ports, sym)
-		d.out.Flow(d.host.Name, nil, pipeline.Limit(pipeline.Isolate(d.guest(nic, sym), d.isolation()), sym, d.n.Rate(nic))...)
+		d.out.Write(d.host.Name, author(nic), pipeline.Limit(pipeline.Isolate(d.guest(nic, sym), d.isolation()), sym, d.n.Rate(nic))...)
 	}
 }
+
+// author is who wrote the rules of a NIC's port.
+func author(nic *model.NIC) resource.Author { return resource.Author{Pos: nic.Pos, NIC: nic.ID} }
 
 func (d *draft) router() {
 	r := d.on.Router
@@ -136,7 +147,7 @@ func (d *draft) router() {
 	link := resource.LinkID(r.NS, model.GuestLink)
 	p := resource.Port{
 		Bridge: resource.IntegrationBridge, Name: r.GuestPort,
-		Link: &link, Guards: plugin.RouterGuards(d.n, r.NS),
+		Link: &link, Guards: plugin.RouterGuards(d.on, r.NS),
 	}
 	sym := resource.PortSym(r.GuestPort)
 	d.out.Ask(d.host.Name, p)

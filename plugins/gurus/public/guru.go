@@ -50,7 +50,7 @@ func (Guru) Design(n *model.Network, out *plugin.Draft) {
 // guards are what filters at the public addresses: it has to stand before the wire
 // does.
 func guards(n *model.Network) []resource.ID {
-	return append(plugin.RouterGuards(n, n.Router.NS), resource.ChainID(n.Router.NS, 4, "mangle", "PREROUTING"))
+	return append(plugin.RouterGuards(n.Segments[0], n.Router.NS), resource.ChainID(n.Router.NS, 4, "mangle", "PREROUTING"))
 }
 
 // SegmentOf is the broadcast domain of a public range: VLAN 0 is untagged.

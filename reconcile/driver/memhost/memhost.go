@@ -185,7 +185,13 @@ func (h *Host) inForce(st resource.State) resource.State {
 	if h.Frank {
 		return st
 	}
-	return asKernel(st)
+	k := asKernel(st)
+	if s, ok := k.(resource.Sysctl); ok {
+		// The settings of a link go with it, whether or not anybody said so.
+		s.Link = st.(resource.Sysctl).Link
+		return s
+	}
+	return k
 }
 
 func (h *Host) hidden(id resource.ID, st resource.State) bool {

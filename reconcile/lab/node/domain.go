@@ -47,10 +47,12 @@ type GuestStatus struct {
 type domain struct {
 	node  *Node
 	guest Guest
+	alive context.Context // until it is destroyed
 	stop  context.CancelFunc
-	over  chan struct{} // closed when nothing works on it any more
+	work  sync.WaitGroup
 
 	mu     sync.Mutex
+	leaves bool // for another host
 	status GuestStatus
 }
 
@@ -80,26 +82,41 @@ func (d *domain) change(f func(*GuestStatus)) {
 // Create has the host start a guest as soon as it has booted and the bridges are there that the guest is plugged into; it
 // does not wait for that.
 func (n *Node) Create(g Guest, _ *Void) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	d := &domain{node: n, guest: g, stop: cancel, over: make(chan struct{}), status: GuestStatus{Name: g.Name}}
+	d, err := n.newDomain(g)
+	if err != nil {
+		return err
+	}
 	for _, c := range g.NICs {
 		d.status.NICs = append(d.status.NICs, NICStatus{Link: c.Link, Addresses: c.Addresses, Since: time.Now()})
 	}
-	if err := n.Destroy(g.Name, nil); err != nil { // what an earlier life left
-		cancel()
-		return err
-	}
-	n.mu.Lock()
-	n.domains = append(n.domains[:len(n.domains):len(n.domains)], d)
-	n.mu.Unlock()
-	go func() {
-		defer close(d.over)
-		if err := d.run(ctx); err != nil && ctx.Err() == nil {
+	n.join(d)
+	d.work.Go(func() {
+		conn, err := d.boot(d.alive)
+		if err == nil {
+			d.attend(conn)
+		} else if d.alive.Err() == nil {
 			slog.Error("guest", "name", g.Name, "error", err)
 			d.change(func(s *GuestStatus) { s.Error = err.Error() })
 		}
-	}()
+	})
 	return nil
+}
+
+// newDomain is a guest that nobody sees before join; what an earlier life left is gone.
+func (n *Node) newDomain(g Guest) (*domain, error) {
+	if err := n.Destroy(g.Name, nil); err != nil {
+		return nil, err
+	}
+	d := &domain{node: n, guest: g, status: GuestStatus{Name: g.Name}}
+	d.alive, d.stop = context.WithCancel(context.Background())
+	return d, nil
+}
+
+func (n *Node) join(d *domain) {
+	n.mu.Lock()
+	n.domains = append(n.domains[:len(n.domains):len(n.domains)], d)
+	n.mu.Unlock()
+	n.changed()
 }
 
 // Destroy switches a guest off at once; one that is not there is no error.
@@ -114,67 +131,86 @@ func (n *Node) Destroy(name string, _ *Void) error {
 	n.domains = slices.Concat(n.domains[:i], n.domains[i+1:])
 	n.mu.Unlock()
 	d.stop()
-	<-d.over
+	d.work.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	_, err := n.virsh(ctx, "destroy", d.domainName())
-	if !d.state().Runs {
+	_, err := n.virsh(ctx, "destroy", DomainName(name))
+	d.mu.Lock()
+	if !d.status.Runs || d.leaves {
 		err = nil // most likely there was nothing yet, or nothing any more
 	}
+	d.mu.Unlock()
 	n.changed()
 	return errors.Join(err, os.RemoveAll(guestDir(name)))
 }
 
-// domainName is libvirt's name of the guest.
-func (d *domain) domainName() string { return strings.ReplaceAll(d.guest.Name, "/", ".") }
+// DomainName is libvirt's name of a guest.
+func DomainName(guest string) string { return strings.ReplaceAll(guest, "/", ".") }
 
-// run starts the guest and listens to it until it ends.
-func (d *domain) run(ctx context.Context) error {
+// boot starts the guest and returns the stream of its events.
+func (d *domain) boot(ctx context.Context) (net.Conn, error) {
+	file, err := d.prepare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.node.virsh(ctx, "create", "--validate", file); err != nil {
+		return nil, err
+	}
+	return d.meet(ctx)
+}
+
+// meet takes up a guest that runs: its ports and the stream of its events.
+func (d *domain) meet(ctx context.Context) (net.Conn, error) {
+	ports, err := d.ports(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(guestDir(d.guest.Name), "events"))
+	if err != nil {
+		return nil, err
+	}
+	d.change(func(s *GuestStatus) { s.Runs, s.Ports = true, ports })
+	return conn, nil
+}
+
+// attend listens to the guest until it ends.
+func (d *domain) attend(conn net.Conn) {
+	defer context.AfterFunc(d.alive, func() { _ = conn.Close() })()
+	d.listen(bufio.NewReader(conn))
+	_ = conn.Close()
+	if d.alive.Err() == nil {
+		d.change(func(s *GuestStatus) { s.Runs, s.Ended = false, !d.leaves })
+	}
+}
+
+// prepare makes the host ready for the guest, and waits for its bridges. It writes what the guest boots and returns the file
+// of its definition.
+func (d *domain) prepare(ctx context.Context) (string, error) {
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return "", ctx.Err()
 	case <-d.node.booted:
 	}
 	if err := d.node.bootLibvirt(ctx); err != nil {
-		return err
+		return "", err
 	}
-	file, err := d.prepare(ctx)
+	file, err := d.write(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if err := d.bridges(ctx); err != nil {
-		return err
-	}
-	if _, err := d.node.virsh(ctx, "create", "--validate", file); err != nil {
-		return err
-	}
-	ports, err := d.ports(ctx)
-	if err != nil {
-		return err
-	}
-	d.change(func(s *GuestStatus) { s.Runs, s.Ports = true, ports })
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(guestDir(d.guest.Name), "events"))
-	if err != nil {
-		return err
-	}
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	d.listen(bufio.NewReader(conn))
-	if ctx.Err() == nil {
-		d.change(func(s *GuestStatus) { s.Runs, s.Ended = false, true })
-	}
-	return nil
+	return file, d.bridges(ctx)
 }
 
-// prepare writes what the guest boots and returns the file of its definition.
-func (d *domain) prepare(ctx context.Context) (string, error) {
+// write writes what the guest boots and returns the file of its definition.
+func (d *domain) write(ctx context.Context) (string, error) {
 	image, err := initrd.Find(Look)
 	if err != nil {
 		return "", err
 	}
 	told := initrd.Guest{Hostname: d.guest.Hostname}
 	dir := guestDir(d.guest.Name)
-	made := libvirt.Domain{Name: d.domainName(), Title: d.guest.Name, Memory: 256, Kernel: image.Kernel, Initrd: filepath.Join(dir, "initrd"),
-		Command: initrd.Command, Console: Dir + "/state/log/console-" + d.domainName() + ".log", Spare: 3,
+	made := libvirt.Domain{Name: DomainName(d.guest.Name), Title: d.guest.Name, Memory: 256, Kernel: image.Kernel, Initrd: filepath.Join(dir, "initrd"),
+		Command: initrd.Command, Console: Dir + "/state/log/console-" + DomainName(d.guest.Name) + ".log", Spare: 3,
 		Channels: []libvirt.Channel{{Name: initrd.Events, Socket: filepath.Join(dir, "events")}, {Name: initrd.Exec, Socket: ExecSocket(d.guest.Name)}}}
 	for _, c := range d.guest.NICs {
 		told.NICs = append(told.NICs, initrd.NIC{MAC: c.MAC, DHCP: c.DHCP, Metric: c.Metric, MTU: c.MTU, Addresses: c.Addresses, Gateway: c.Gateway,
@@ -210,7 +246,7 @@ func (d *domain) bridges(ctx context.Context) error {
 
 // ports are the names on the host by the MAC of the NIC, as libvirt lists them.
 func (d *domain) ports(ctx context.Context) (map[string]string, error) {
-	out, err := d.node.virsh(ctx, "domiflist", d.domainName())
+	out, err := d.node.virsh(ctx, "domiflist", DomainName(d.guest.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -237,6 +273,11 @@ func (d *domain) listen(in *bufio.Reader) {
 			continue
 		}
 		d.take(event)
+		if event["event"] == "bound" { // perhaps of a card that was plugged by hand, under another name than the one before it
+			if ports, err := d.ports(d.alive); err == nil {
+				d.change(func(s *GuestStatus) { s.Ports = ports })
+			}
+		}
 		event = map[string]string{}
 	}
 }

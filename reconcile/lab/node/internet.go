@@ -99,6 +99,12 @@ func (n *Node) gateways(ctx context.Context, gateways []Gateway) error {
 		if err := errors.Join(netlink.LinkSetAlias(l, g.Alias), setAddresses(l, g.Addresses), netlink.LinkSetUp(l)); err != nil {
 			return fmt.Errorf("gateway of %s: %w", g.Alias, err)
 		}
+		if len(g.Prefixes) == 0 {
+			continue
+		}
+		if err := advertise(g.Link, g.Prefixes); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"slices"
 	"testing"
@@ -62,5 +63,33 @@ func TestTake6(t *testing.T) {
 	}
 	if ok, err := a.take6(map[string]string{"event": "EXPIRE6"}); !ok || err != nil || a.given.IsValid() {
 		t.Errorf("the lease ended: %t %v %v", ok, err, a.given)
+	}
+}
+
+// TestAdvertisement: what the gateway of a Shared network says is what RFC 4861 has
+// routers say, with the flags of how guests get their addresses.
+func TestAdvertisement(t *testing.T) {
+	mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
+	made, given := Prefix{Of: netip.MustParsePrefix("2001:db8:1::/64")}, Prefix{Of: netip.MustParsePrefix("2001:db8:2::/64"), Managed: true}
+	for name, x := range map[string]struct {
+		prefixes []Prefix
+		flags    byte
+		options  []byte // flags of each prefix
+	}{
+		"made":  {[]Prefix{made}, 0x40, []byte{0xc0}},
+		"given": {[]Prefix{given}, 0xc0, []byte{0x80}},
+		"both":  {[]Prefix{made, given}, 0xc0, []byte{0xc0, 0x80}},
+	} {
+		b := advertisement(mac, x.prefixes)
+		if len(b) != 24+32*len(x.prefixes) || b[0] != 134 || b[5] != x.flags || binary.BigEndian.Uint16(b[6:]) != routerLife || !slices.Equal(b[16:24], []byte{1, 1, 2, 0, 0, 0, 0, 1}) {
+			t.Errorf("%s: %x", name, b)
+			continue
+		}
+		for i, p := range x.prefixes {
+			o := b[24+32*i:][:32]
+			if o[0] != 3 || o[1] != 4 || o[2] != 64 || o[3] != x.options[i] || binary.BigEndian.Uint32(o[4:]) != prefixLife || netip.AddrFrom16([16]byte(o[16:])) != p.Of.Addr() {
+				t.Errorf("%s, prefix %d: %x", name, i, o)
+			}
+		}
 	}
 }

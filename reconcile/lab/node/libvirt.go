@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// libvirtSocket is where libvirtd listens.
-const libvirtSocket = "/run/libvirt/libvirt-sock"
+// LibvirtSocket is where libvirtd listens.
+const LibvirtSocket = "/run/libvirt/libvirt-sock"
 
 // libvirtConf is for a machine without systemd, in namespaces that are the machine's own already: guests run as libvirtd
 // does, nothing is asked of cgroups, and what they print is a file.
@@ -35,7 +35,7 @@ log_level = 3
 func (n *Node) bootLibvirt(ctx context.Context) error {
 	n.libvirt.Lock()
 	defer n.libvirt.Unlock()
-	if _, err := os.Stat(libvirtSocket); err == nil {
+	if _, err := os.Stat(LibvirtSocket); err == nil {
 		return nil
 	}
 	for _, dir := range []string{"/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt"} {
@@ -57,7 +57,7 @@ func (n *Node) bootLibvirt(ctx context.Context) error {
 	if _, err := n.keep("libvirtd", []string{"libvirtd"}, nil); err != nil {
 		return err
 	}
-	if err := dialable(ctx, libvirtSocket); err != nil {
+	if err := dialable(ctx, LibvirtSocket); err != nil {
 		return fmt.Errorf("libvirtd: %w", err)
 	}
 	if _, err := n.virsh(ctx, "uri"); err != nil { // it listens before it knows whether it can work
@@ -104,5 +104,5 @@ func lastError(log string) string {
 }
 
 func (n *Node) virsh(ctx context.Context, args ...string) (string, error) {
-	return n.table.Run(ctx, append([]string{"virsh", "--quiet", "--connect", "qemu:///system?socket=" + libvirtSocket}, args...)...)
+	return n.table.Run(ctx, append([]string{"virsh", "--quiet", "--connect", "qemu:///system?socket=" + LibvirtSocket}, args...)...)
 }

@@ -109,6 +109,9 @@ func nodeBinds(c Config) ([]*bind, error) {
 	if c.Host != nil && c.Host.Repo != "" {
 		binds = append(binds, &bind{source: c.Host.Repo, target: Dir + "/repo.git"})
 	}
+	if c.Host != nil && c.Host.Shared != "" {
+		binds = append(binds, &bind{source: c.Host.Shared, target: Shared})
+	}
 	if c.Host != nil && c.Host.Secrets != "" {
 		binds = append(binds, &bind{source: c.Host.Secrets, target: "/etc/weft", readOnly: true})
 	}

@@ -38,6 +38,7 @@ type Config struct {
 // Host is what makes a node a host: a switch of its own, bridges that exist beforehand, an agent.
 type Host struct {
 	Repo    string // bare repository, found at Dir/repo.git in the node; empty: none
+	Shared  string // directory of all hosts, found at Shared in the node; empty: none
 	Secrets string // directory found at /etc/weft in the node; empty: none
 	Bridges []Bridge
 	Agent   []string // command line, empty: no agent
@@ -79,6 +80,7 @@ type Gateway struct {
 	VLAN      int // 0: untagged
 	MTU       int
 	Addresses []netip.Prefix
+	Prefixes  []Prefix // that it advertises
 }
 
 // Status is what the supervisor is told of a node.

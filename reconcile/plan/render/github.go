@@ -101,7 +101,7 @@ func noteHost(p *plan.Plan, add func(level string, s plan.Source, message string
 		if a.Implied {
 			continue
 		}
-		level, words := "notice", fmt.Sprintf("%s: %s %s", p.Host, a.Verb, a.ID)
+		level, words := "notice", fmt.Sprintf("%s: %s: %s %s", p.Host, phaseWords([]*plan.Action{a}), a.Verb, a.ID)
 		if a.Disrupts != "" {
 			level, words = "warning", words+" ! "+a.Disrupts
 		}

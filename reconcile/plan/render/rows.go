@@ -40,11 +40,6 @@ const (
 	warning
 )
 
-// phases in the order in which they are shown.
-func phases() []plan.Phase {
-	return []plan.Phase{plan.Design, plan.Implement, plan.Prepare, plan.Release, plan.Shutdown, plan.Trash}
-}
-
 // hostRows lists all there is to say of one host.
 func hostRows(p *plan.Plan) []row {
 	var out []row
@@ -82,11 +77,11 @@ func groups(p *plan.Plan, within map[resource.ID]int, drift bool) []row {
 	var out []row
 	for _, o := range owners {
 		out = append(out, row{kind: heading, text: ownerWords(o)})
-		for _, phase := range phases() {
+		for _, phase := range plan.Phases() {
 			if len(by[o][phase]) == 0 {
 				continue
 			}
-			out = append(out, row{depth: 1, text: phaseWords(by[o][phase])})
+			out = append(out, row{depth: 1, text: phaseWords(by[o][phase]), more: nicWords(by[o][phase])})
 			for _, a := range by[o][phase] {
 				out = append(out, actionRows(a, within[a.ID], p.Revision)...)
 			}
@@ -154,7 +149,7 @@ func actionRows(a *plan.Action, within int, revision string) []row {
 	}
 	out := []row{r}
 	for _, c := range a.Changes {
-		out = append(out, changeRows(c)...)
+		out = append(out, changeRows(c, r.right)...)
 	}
 	if a.Reason != "" && a.Verb != plan.Delete {
 		out = append(out, row{depth: 3, kind: detail, text: a.Reason})
@@ -163,6 +158,25 @@ func actionRows(a *plan.Action, within int, revision string) []row {
 		out = append(out, row{depth: 3, kind: warning, mark: "!", text: a.Disrupts})
 	}
 	return out
+}
+
+// mostNICs is how many NICs a group names.
+const mostNICs = 3
+
+// nicWords names the NICs that a group is for.
+func nicWords(group []*plan.Action) string {
+	var nics []string
+	for _, a := range group {
+		for _, n := range a.NICs() {
+			nics = append(nics, "nic/"+n)
+		}
+	}
+	slices.Sort(nics)
+	nics = slices.Compact(nics)
+	if n := len(nics) - mostNICs; n > 0 {
+		nics = append(nics[:mostNICs], fmt.Sprintf("and %d more", n))
+	}
+	return strings.Join(nics, ", ")
 }
 
 func sourceWords(s plan.Source) string {
@@ -194,7 +208,8 @@ func isHash(v string) bool {
 	return len(v) == 16 && strings.Trim(v, "0123456789abcdef") == ""
 }
 
-func changeRows(c plan.Change) []row {
+// changeRows lists a change; source is what stands beside its action.
+func changeRows(c plan.Change, source string) []row {
 	if !c.Lines {
 		words := fmt.Sprintf("%s: %s -> %s", c.Field, orNone(c.From), orNone(c.To))
 		if isHash(c.From) || isHash(c.To) {
@@ -219,6 +234,9 @@ func changeRows(c plan.Change) []row {
 			r.kind, r.mark = removed, "-"
 		case "@":
 			r.text = "... " + l.Text
+		}
+		if s := sourceWords(l.Source); s != "" && s != source {
+			r.right, source = s, s
 		}
 		out = append(out, r)
 	}

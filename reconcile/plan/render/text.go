@@ -76,6 +76,7 @@ type terminal struct {
 	color bool
 	width int
 	wrote bool
+	right string // what stood at the right margin last
 	err   error
 }
 
@@ -153,6 +154,7 @@ func (t *terminal) rows(rows []row) {
 	for _, r := range rows {
 		if r.kind == heading && r.depth == 0 {
 			t.line("")
+			t.right = ""
 		}
 		t.row(r)
 	}
@@ -195,30 +197,39 @@ func (t *terminal) row(r row) {
 	t.line(t.styled(r, left, text) + more + t.atRight(used, right))
 }
 
-// cut shortens s to room, after a comma where there is one; too little room
-// leaves nothing.
+// cut shortens s to room, after a comma where it has one; too little room leaves
+// nothing.
 func cut(s string, room int) string {
 	if utf8.RuneCountInString(s) <= room {
 		return s
 	}
+	list := strings.Contains(s, ", ")
 	if room < 12 {
 		return ""
 	}
 	s = string([]rune(s)[:room-3])
-	if i := strings.LastIndex(s, ", "); i > len(s)/2 {
+	if i := strings.LastIndex(s, ", "); i > 0 {
 		s = s[:i+2]
+	} else if list {
+		return "" // half of its first part says nothing
 	}
 	return s + "..."
 }
 
-// atRight places right at the margin, or on a line of its own where there is no
-// room.
+// atRight places right at the margin. Where there is no room it has a line of its own,
+// unless it is what stood there last.
 func (t *terminal) atRight(used int, right string) string {
 	if right == "" {
 		return ""
 	}
+	last := t.right
+	t.right = right
 	n := utf8.RuneCountInString(right)
-	if gap := t.width - used - n; gap >= 2 {
+	gap := t.width - used - n
+	if gap < 2 && right == last {
+		return ""
+	}
+	if gap >= 2 {
 		return strings.Repeat(" ", gap) + t.paint(dim, right)
 	}
 	return "\n" + strings.Repeat(" ", max(t.width-n, 8)) + t.paint(dim, right)
@@ -249,7 +260,7 @@ func (t *terminal) styled(r row, left, text string) string {
 func (t *terminal) wrapped(r row, left, text, right string) {
 	hang := strings.Repeat(" ", utf8.RuneCountInString(left))
 	room := max(t.width-utf8.RuneCountInString(left), 20)
-	for i, l := range wrap(text, room) {
+	for i, l := range Wrap(text, room) {
 		if i > 0 {
 			left = hang
 		}
@@ -261,8 +272,8 @@ func (t *terminal) wrapped(r row, left, text, right string) {
 	}
 }
 
-// wrap breaks s at blanks into lines of at most room characters where it can.
-func wrap(s string, room int) []string {
+// Wrap breaks s at blanks into lines of at most room characters where it can.
+func Wrap(s string, room int) []string {
 	var out []string
 	for utf8.RuneCountInString(s) > room {
 		runes := []rune(s)

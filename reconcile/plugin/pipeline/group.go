@@ -16,7 +16,9 @@ import (
 // was let out by its sender's groups, or in by its receiver's. Answers pass for
 // that alone; packets in that direction are judged anew each time, so a rule that
 // goes ends what it allowed. One switch may hold both ends of a connection, and
-// each judges for itself: hence two bits.
+// each judges for itself: hence two bits. An ICMP error has the mark of the connection
+// that it is about, and passes with it: as an answer where it is about a packet of
+// the first direction. Let pass by a rule about ICMP, it marks nothing.
 const (
 	letOut = 1
 	letIn  = 2
@@ -37,7 +39,7 @@ var (
 	tracked  = state(resource.CTTracked, resource.CTTracked)
 	answer   = state(resource.CTTracked|resource.CTReply, resource.CTTracked|resource.CTReply)
 	question = state(resource.CTTracked, resource.CTTracked|resource.CTReply)
-	related  = state(resource.CTTracked|resource.CTRelated, resource.CTTracked|resource.CTRelated)
+	related  = state(resource.CTTracked|resource.CTRelated, resource.CTTracked|resource.CTRelated|resource.CTReply)
 	invalid  = state(resource.CTTracked|resource.CTInvalid, resource.CTTracked|resource.CTInvalid)
 )
 
@@ -86,8 +88,9 @@ func (f *Firewall) Rules() []resource.Flow {
 		out = append(out,
 			flow(s.judge, 1000, on(invalid)),
 			flow(s.judge, 900, on(answer, marked(s.other)), s.pass),
-			flow(s.judge, 800, on(related), s.pass),
+			flow(s.judge, 800, on(related, marked(s.own)), s.pass),
 			flow(s.commit, 300, on(answer), s.pass),
+			flow(s.commit, 250, on(related), s.pass),
 			flow(s.commit, 200, on(marked(s.own)), s.pass))
 	}
 	return append(out, f.always(on)...)
@@ -171,9 +174,10 @@ func (t numbers) of(parts ...string) uint32 {
 	return n
 }
 
-// Policy returns the rules of NICs whose groups are g and have that number.
-func (f *Firewall) Policy(g *model.Groups, number uint32) []resource.Flow {
-	var out []resource.Flow
+// Policy returns the rules of NICs whose groups are g and have that number, and who
+// wrote each.
+func (f *Firewall) Policy(g *model.Groups, number uint32) resource.Flows {
+	var out resource.Flows
 	id := is(resource.FieldMetadata, Identity(f.Segment))
 	taken := numbers{}
 	for _, s := range []*side{&from, &to} {
@@ -182,16 +186,15 @@ func (f *Firewall) Policy(g *model.Groups, number uint32) []resource.Flow {
 		if s == &from {
 			rules = g.Egress
 			if g.Open {
-				out = append(out, flow(s.judge, 100, head, goTo(s.commit)))
+				out.Rules = append(out.Rules, flow(s.judge, 100, head, goTo(s.commit)))
 				continue
 			}
 		}
 		for i, ip := range f.families() {
-			w := writer{side: s, head: append(slices.Clip(head), ip), v4: i == 0, at: map[string]int{}}
+			w := writer{side: s, head: append(slices.Clip(head), ip), v4: i == 0, at: map[string]int{}, out: &out}
 			w.rules(rules, func(name string) uint32 {
 				return taken.of("conjunction", g.Key, strconv.Itoa(int(s.judge)), strconv.Itoa(i), name)
 			})
-			out = append(out, w.out...)
 		}
 	}
 	return out
@@ -202,8 +205,14 @@ type writer struct {
 	side *side
 	head conds
 	v4   bool
-	out  []resource.Flow
+	out  *resource.Flows
 	at   map[string]int // flows by what they match
+}
+
+// A service is what one rule lets through, whoever the other end is.
+type service struct {
+	match conds
+	by    schema.Pos
 }
 
 // The priorities of what lets pass. Those of conjunctions have their own: the
@@ -221,7 +230,7 @@ func (w *writer) rules(rules []model.GroupRule, number func(name string) uint32)
 		first := &rules[0]
 		peers := first.Of(w.v4)
 		var rest []model.GroupRule
-		var services []conds
+		var services []service
 		for i := range rules {
 			r := &rules[i]
 			if own := r.Of(w.v4); slices.Equal(own, peers) && len(own) > 0 {
@@ -234,40 +243,42 @@ func (w *writer) rules(rules []model.GroupRule, number func(name string) uint32)
 		if len(ends)*len(services) <= len(ends)+len(services)+1 {
 			for _, e := range ends {
 				for _, s := range services {
-					w.put(passPriority, slices.Concat(w.head, e, s), goTo(w.side.commit))
+					w.put(passPriority, slices.Concat(w.head, e, s.match), s.by, goTo(w.side.commit))
 				}
 			}
 		} else {
 			id := uint64(number(first.Name))
-			w.clause(ends, id, 1)
-			w.clause(services, id, 2)
-			w.put(conjPriority, append(slices.Clone(w.head), is(resource.FieldConjID, id)), goTo(w.side.commit))
+			for _, e := range ends {
+				w.clause(service{e, first.Pos}, id, 1)
+			}
+			for _, s := range services {
+				w.clause(s, id, 2)
+			}
+			w.put(conjPriority, append(slices.Clone(w.head), is(resource.FieldConjID, id)), first.Pos, goTo(w.side.commit))
 		}
 		rules = rest
 	}
 }
 
-func (w *writer) clause(list []conds, id uint64, k uint8) {
-	for _, c := range list {
-		w.put(conjPriority, slices.Concat(w.head, c), resource.Act{Op: resource.OpConj, Value: id, Table: k, Mask: 2})
-	}
+func (w *writer) clause(s service, id uint64, k uint8) {
+	w.put(conjPriority, slices.Concat(w.head, s.match), s.by, resource.Act{Op: resource.OpConj, Value: id, Table: k, Mask: 2})
 }
 
 // put adds a rule, or its action to the one that matches alike.
-func (w *writer) put(priority uint16, match conds, act resource.Act) {
+func (w *writer) put(priority uint16, match conds, by schema.Pos, act resource.Act) {
 	key := binary.BigEndian.AppendUint16(nil, priority)
 	for _, c := range match {
 		key = append(key, byte(c.Field))
 		key = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(key, c.Value), c.Mask)
 	}
 	if i, ok := w.at[string(key)]; ok {
-		if !slices.Contains(w.out[i].Do, act) {
-			w.out[i].Do = append(w.out[i].Do, act)
+		if r := &w.out.Rules[i]; !slices.Contains(r.Do, act) {
+			r.Do = append(r.Do, act)
 		}
 		return
 	}
-	w.at[string(key)] = len(w.out)
-	w.out = append(w.out, flow(w.side.judge, priority, match, act))
+	w.at[string(key)] = len(w.out.Rules)
+	w.out.Write(resource.Author{Pos: by}, flow(w.side.judge, priority, match, act))
 }
 
 func (w *writer) ends(peers []netip.Prefix) []conds {
@@ -283,9 +294,9 @@ func (w *writer) ends(peers []netip.Prefix) []conds {
 }
 
 // services lists what matches the protocol and the ports of r.
-func (w *writer) services(r *model.GroupRule) []conds {
+func (w *writer) services(r *model.GroupRule) []service {
 	if r.Proto == model.AllProtocols {
-		return []conds{nil}
+		return []service{{by: r.Pos}}
 	}
 	proto := conds{is(resource.FieldIPProto, uint64(r.Proto))}
 	if r.ICMPType != model.AllTypes {
@@ -294,14 +305,14 @@ func (w *writer) services(r *model.GroupRule) []conds {
 			proto = append(proto, is(resource.FieldICMPCode, uint64(r.ICMPCode)))
 		}
 	}
-	var out []conds
+	var out []service
 	for _, ports := range r.Ports {
 		for _, c := range portMasks(ports) {
-			out = append(out, append(slices.Clone(proto), c))
+			out = append(out, service{append(slices.Clone(proto), c), r.Pos})
 		}
 	}
 	if len(r.Ports) == 0 {
-		out = []conds{proto}
+		out = []service{{proto, r.Pos}}
 	}
 	return out
 }

@@ -43,7 +43,7 @@ func guarded(t *testing.T, ga, gb *model.Groups) *bridge {
 		pipeline.Host(), []resource.Flow{pipeline.Tunnel("vxlan", 4789, "t1")},
 		pipeline.Guest(vx, "a", own(macA, "10.0.0.1"), 1), pipeline.Guest(vx, "b", own(macB, "10.0.0.2"), 2), pipeline.Port(vx, "r"),
 		pipeline.Segment(vx, []string{"a", "b", "r"}, []string{"t1"}),
-		firewall.Rules(), firewall.Policy(ga, 1), firewall.Policy(gb, 2)))
+		firewall.Rules(), firewall.Policy(ga, 1).Rules, firewall.Policy(gb, 2).Rules))
 }
 
 func between(src, dst string, proto, sport, dport uint64) map[resource.FlowField]uint64 {
@@ -127,6 +127,53 @@ func TestGroups(t *testing.T) {
 	b.goes("and answers", "b", answer(6, 80, 1000), "t1#5001")
 }
 
+// TestErrorsFollowTheirConnection: what ICMP says of a connection passes as long as the
+// connection does, either way, and revives none.
+func TestErrorsFollowTheirConnection(t *testing.T) {
+	to := func(sport, dport uint64) frame {
+		return frame{src: macFar, dst: macB, tun: 5001, f: between("10.0.0.9", "10.0.0.2", 17, sport, dport)}
+	}
+	answer := frame{src: macB, dst: macFar, f: between("10.0.0.2", "10.0.0.9", 17, 53, 1000)}
+	asked := to(1000, 53)
+	errorTo := func(f frame) frame { // f's receiver says that he cannot have it
+		out := frame{src: f.dst, dst: f.src, about: &f, f: between("10.0.0.2", "10.0.0.9", 1, 3, 3)}
+		if f.src == macB {
+			out.tun, out.f = 5001, between("10.0.0.9", "10.0.0.2", 1, 3, 3)
+		}
+		return out
+	}
+	open := &model.Groups{Key: "b", Ingress: []model.GroupRule{rule(17, "53", "0.0.0.0/0")}}
+	for _, c := range []struct {
+		what         string
+		after        *model.Groups
+		there, again bool // errors pass, and answers after them
+	}{
+		{"the same", open, true, true},
+		{"nothing", &model.Groups{Key: "b"}, false, false},
+		{"ICMP only", &model.Groups{Key: "b", Ingress: []model.GroupRule{rule(1, "", "0.0.0.0/0")}, Egress: []model.GroupRule{rule(1, "", "0.0.0.0/0")}}, true, false},
+	} {
+		b := guarded(t, &model.Groups{Open: true}, open).seen()
+		b.goes("a question", "t1", asked, "b")
+		b.goes("its answer", "b", answer, "t1#5001")
+		b.goes("that the question cannot be had", "b", errorTo(asked), "t1#5001")
+		b.goes("that the answer cannot be had", "t1", errorTo(answer), "b")
+		b.goes("that what nobody sent cannot be had", "t1", errorTo(frame{src: macB, dst: macFar, f: between("10.0.0.2", "10.0.0.9", 17, 54, 1000)}), "")
+		conns := b.conns
+		b = guarded(t, &model.Groups{Open: true}, c.after).seen()
+		b.conns = conns
+		pass := func(yes bool, where string) string {
+			if yes {
+				return where
+			}
+			return ""
+		}
+		b.goes("with "+c.what+", a question", "t1", asked, pass(c.again, "b"))
+		b.goes("with "+c.what+", that the question cannot be had", "b", errorTo(asked), pass(c.there, "t1#5001"))
+		b.goes("with "+c.what+", that the answer cannot be had", "t1", errorTo(answer), pass(c.there, "b"))
+		b.goes("with "+c.what+", its answer", "b", answer, pass(c.again, "t1#5001"))
+	}
+}
+
 // TestManyPeersManyPorts: peers and ports add up, and let through what the rules
 // say one by one.
 func TestManyPeersManyPorts(t *testing.T) {
@@ -139,7 +186,7 @@ func TestManyPeersManyPorts(t *testing.T) {
 		g.Ingress = append(g.Ingress, rule(6, fmt.Sprint(1000+2*i), peers...))
 	}
 	g.Ingress = append(g.Ingress, rule(17, "", peers[:3]...), rule(6, "999-1003", peers[5:9]...), rule(1, "", "10.0.0.0/8"))
-	flows := firewall.Policy(g, 2)
+	flows := firewall.Policy(g, 2).Rules
 	if n := len(flows); n > 1050 {
 		t.Errorf("%d flows", n)
 	}
@@ -170,7 +217,7 @@ func TestManyPeersManyPorts(t *testing.T) {
 		g.Ingress[i].Name = names[i]
 	}
 	fresh := 0
-	for _, f := range firewall.Policy(g, 2) {
+	for _, f := range firewall.Policy(g, 2).Rules {
 		if !before[f.String()] {
 			fresh++
 		}

@@ -51,8 +51,10 @@ func Guest(s plugin.Segment, sym string, o Owned, policy uint32) []resource.Flow
 		next = toFrom
 	}
 	g := guard{sym: sym, next: next, o: o}
-	g.room = make(conds, 0, 17+9*(len(o.IPs)+len(o.More)))
-	g.out = append(make([]resource.Flow, 0, 5+2*(len(o.IPs)+len(o.More))), attach(s, sym, policy)...)
+	// With room for what attach and Limit add, and no more: there are many ports.
+	g.room = make(conds, 0, 21+9*(len(o.IPs)+len(o.More)))
+	g.out = make([]resource.Flow, 0, 6+2*(len(o.IPs)+len(o.More)))
+	g.out, g.room = attach(g.out, g.room, s, sym, policy)
 	if o.Any {
 		g.add(100, resource.MACValue(o.MAC))
 		for _, p := range o.More {
@@ -184,8 +186,9 @@ func (g *guard) begin(own []Pair, v6 bool) {
 func (g *guard) address(mac schema.MAC, p netip.Prefix) {
 	m := resource.MACValue(mac)
 	if p.Addr().Is4() {
-		g.add(100, m, ip4(resource.FieldIPSrc, p, isIP)...)
-		g.add(100, m, ip4(resource.FieldARPSPA, p, isARP, is(resource.FieldARPSHA, m))...)
+		var room [3]resource.Cond // of what is copied at once
+		g.add(100, m, ip4(resource.FieldIPSrc, p, append(room[:0], isIP)...)...)
+		g.add(100, m, ip4(resource.FieldARPSPA, p, append(room[:0], isARP, is(resource.FieldARPSHA, m))...)...)
 		return
 	}
 	src, target := ip6(resource.FieldIP6SrcHi, p), ip6(resource.FieldNDTargetHi, p)

@@ -11,12 +11,12 @@ import (
 // What comes from the port is measured before anything judges it. What goes to it
 // does not count when it is for a group: one frame then goes to many ports, and
 // where one of them is full the switch keeps the frame from all that come after it.
+// It takes rules.
 func Limit(rules []resource.Flow, sym string, mbit int) []resource.Flow {
 	if mbit <= 0 {
 		return rules
 	}
-	room := make([]resource.Act, 0, limitRoom)                       // of both directions
-	rules = append(make([]resource.Flow, 0, len(rules)+1), rules...) // no more: there are many ports
+	room := make([]resource.Act, 0, limitRoom) // of both directions
 	for i := range rules {
 		f := &rules[i]
 		if f.Table != TableClassify && f.Table != TableDeliver {

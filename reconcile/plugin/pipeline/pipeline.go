@@ -122,23 +122,23 @@ func Open(s plugin.Segment, sym string, policy uint32) []resource.Flow {
 	if policy != 0 {
 		next = toFrom
 	}
-	return append(attach(s, sym, policy), flow(TableSecurity, 100, conds{inPort(sym)}, next...))
+	out, room := attach(make([]resource.Flow, 0, 4), make(conds, 0, 5), s, sym, policy)
+	return append(out, flow(TableSecurity, 100, append(room[len(room):], inPort(sym)), next...))
 }
 
-func attach(s plugin.Segment, sym string, policy uint32) []resource.Flow {
-	id := Identity(s)
-	in := conds{inPort(sym), untagged()}
-	out := conds{is(resource.FieldMetadata, id), {Field: resource.FieldReg2, Sym: sym}}
+// attach adds to out the rules that give a port's frames their network and deliver
+// what is for it; what they match is in room.
+func attach(out []resource.Flow, room conds, s plugin.Segment, sym string, policy uint32) ([]resource.Flow, conds) {
+	id, n := Identity(s), len(room)
+	room = append(room, inPort(sym), untagged(), is(resource.FieldMetadata, id), resource.Cond{Field: resource.FieldReg2, Sym: sym})
+	from, to := room[n:n+2:n+2], room[n+2:n+4:n+4]
 	if policy == 0 {
-		return []resource.Flow{
-			flow(TableClassify, 100, in, set(resource.FieldMetadata, id), goTo(TableSecurity)),
-			flow(TableDeliver, 100, out, resource.Act{Op: resource.OpOutput, Sym: sym}),
-		}
+		do := []resource.Act{set(resource.FieldMetadata, id), goTo(TableSecurity), {Op: resource.OpOutput, Sym: sym}}
+		return append(out, flow(TableClassify, 100, from, do[:2:2]...), flow(TableDeliver, 100, to, do[2:]...)), room
 	}
-	return []resource.Flow{
-		flow(TableClassify, 100, in, set(resource.FieldMetadata, id), set(resource.FieldReg5, uint64(policy)), goTo(TableSecurity)),
-		flow(TableDeliver, 100, out, set(resource.FieldReg6, uint64(policy)), goTo(TableTo)),
-	}
+	return append(out,
+		flow(TableClassify, 100, from, set(resource.FieldMetadata, id), set(resource.FieldReg5, uint64(policy)), goTo(TableSecurity)),
+		flow(TableDeliver, 100, to, set(resource.FieldReg6, uint64(policy)), goTo(TableTo))), room
 }
 
 // Segment returns the rules that make s one broadcast domain on a host: learn
@@ -146,11 +146,11 @@ func attach(s plugin.Segment, sym string, policy uint32) []resource.Flow {
 // ports only, to the tunnels (symbols) or the wire.
 func Segment(s plugin.Segment, ports, tunnels []string) []resource.Flow {
 	id := is(resource.FieldMetadata, Identity(s))
-	local := make([]resource.Act, 0, len(ports))
+	all := make([]resource.Act, 0, len(ports)+len(tunnels)+3)
 	for _, p := range ports {
-		local = append(local, resource.Act{Op: resource.OpDeliver, Sym: p, Table: TableDeliver})
+		all = append(all, resource.Act{Op: resource.OpDeliver, Sym: p, Table: TableDeliver})
 	}
-	all := append(make([]resource.Act, 0, len(ports)+len(tunnels)+3), local...)
+	local := all[:len(all):len(all)]
 	switch {
 	case s.Label == "":
 		all = append(all, resource.Act{Op: resource.OpTunFromMeta})
@@ -163,10 +163,11 @@ func Segment(s plugin.Segment, ports, tunnels []string) []resource.Flow {
 		}
 		all = append(all, resource.Act{Op: resource.OpOutput, Sym: resource.PortSym(PatchName(s.Label))})
 	}
+	match := conds{id, is(resource.FieldReg0, fromLocal)}
 	return []resource.Flow{
-		flow(TableLearn, 100, conds{id}, resource.Act{Op: resource.OpLearn, Table: TableLearned}, goTo(TableGroup)),
-		flow(TableFlood, 200, conds{id, is(resource.FieldReg0, fromLocal)}, all...),
-		flow(TableFlood, 100, conds{id}, local...),
+		flow(TableLearn, 100, match[:1:1], resource.Act{Op: resource.OpLearn, Table: TableLearned}, goTo(TableGroup)),
+		flow(TableFlood, 200, match, all...),
+		flow(TableFlood, 100, match[:1:1], local...),
 	}
 }
 

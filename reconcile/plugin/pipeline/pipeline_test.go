@@ -19,6 +19,7 @@ type frame struct {
 	vid      int // 0 = untagged
 	tun      uint64
 	f        map[resource.FlowField]uint64 // further fields
+	about    *frame                        // of an ICMP error: what could not be delivered
 }
 
 // A bridge interprets typed rules as Open vSwitch would, learning included.
@@ -49,6 +50,9 @@ type tuple struct {
 
 func (b *bridge) tuple(zone uint16) (t, back tuple) {
 	f := b.now.f
+	if b.now.about != nil {
+		f = b.now.about.f
+	}
 	t = tuple{zone, f[resource.FieldIPSrc], f[resource.FieldIPDst], f[resource.FieldIPProto], f[resource.FieldTPSrc], f[resource.FieldTPDst]}
 	return t, tuple{zone, t.dst, t.src, t.proto, t.dport, t.sport}
 }
@@ -62,6 +66,16 @@ func (b *bridge) track(a resource.Act) {
 		b.now.ct, b.now.mark = resource.CTTracked|resource.CTEst, *m
 	} else if m := b.conns[back]; m != nil {
 		b.now.ct, b.now.mark = resource.CTTracked|resource.CTEst|resource.CTReply, *m
+	}
+	if b.now.about != nil { // it goes against what it is about
+		switch b.now.ct {
+		case resource.CTTracked | resource.CTNew:
+			b.now.ct = resource.CTTracked | resource.CTInvalid
+		case resource.CTTracked | resource.CTEst:
+			b.now.ct = resource.CTTracked | resource.CTRelated | resource.CTReply
+		default:
+			b.now.ct = resource.CTTracked | resource.CTRelated
+		}
 	}
 	b.table(a.Table)
 	kept.out = b.now.out
