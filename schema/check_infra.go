@@ -16,6 +16,7 @@ func (c *checker) physicalNetwork(s *PhysicalNetwork) {
 		c.errorf(at("vxlan"), "wrong-isolation", "vxlan is only for isolation VXLAN, not %s", s.Isolation).
 			See(c.pos("isolation"), "the isolation")
 	}
+	c.evpn(s)
 	for i, r := range s.VNets {
 		if high := maxID[s.Isolation]; high != 0 && r.To > high {
 			c.errorf(at("vnets", i), "out-of-range", "%s is not from 1 to %d, the ids of %s", r, high, s.Isolation)
@@ -34,6 +35,16 @@ func (c *checker) physicalNetwork(s *PhysicalNetwork) {
 	c.storageRanges(s)
 	c.words(s.Providers, "providers")
 	c.words(s.Tags, "tags")
+}
+
+// evpn holds that what a routing daemon tells reaches the switch: it writes into
+// bridges of the kernel.
+func (c *checker) evpn(s *PhysicalNetwork) {
+	if s.VXLAN == nil || s.VXLAN.Mode != "EVPN" || s.Isolation != "VXLAN" || s.VSwitch == "LinuxBridge" {
+		return
+	}
+	c.errorf(at("vxlan", "mode"), "wrong-switch", "mode EVPN needs vswitch LinuxBridge: routing daemons tell bridges of the kernel where MACs are, and not %s", s.VSwitch).
+		Hintf("use mode Unicast, which tells the hosts of each other from the tree, or vswitch: LinuxBridge")
 }
 
 // storageRanges checks each by itself, and that the wire carries what they are for.

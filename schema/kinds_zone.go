@@ -75,8 +75,9 @@ type PhysicalNetwork struct {
 
 // VXLANSettings are settings of the isolation VXLAN.
 type VXLANSettings struct {
-	// Mode is how a host finds the others: `Unicast` (a mesh from the tree), `Multicast` (a group) or `EVPN`.
-	Mode string `yaml:"mode" weft:"enum=Unicast|Multicast|EVPN,laterenum=EVPN,default=Unicast" instead:"routing daemons (BGP) would tell hosts where MACs are, and weft runs none: mode Unicast tells them from the tree"`
+	// Mode is how a host finds the others: `Unicast` (a mesh from the tree), `Multicast` (a group; vswitch LinuxBridge)
+	// or `EVPN` (the host's own routing daemon tells, such as FRR, which weft does not configure; vswitch LinuxBridge).
+	Mode string `yaml:"mode" weft:"enum=Unicast|Multicast|EVPN,default=Unicast"`
 	// Port is the UDP port of the tunnels; 4789 is the number IANA assigned.
 	Port uint16 `yaml:"port" weft:"default=4789,min=1,max=65535"`
 }

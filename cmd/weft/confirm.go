@@ -122,7 +122,7 @@ func (t *attempt) apply(ctx context.Context) error {
 	return err
 }
 
-// untouched says why nothing was done; a nil error that nothing was to be done.
+// untouched says why nothing was done: err, or where that is nil what the result says.
 func untouched(r *engine.Result, err error) error {
 	var held *engine.LockedError
 	var pending *trial.PendingError

@@ -5,8 +5,9 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
-	"strings"
+	"net/url"
 
+	"weft.dev/reconcile/plan/render"
 	"weft.dev/schema"
 )
 
@@ -102,8 +103,9 @@ func diagsSARIF(w io.Writer, ds schema.Diags) error {
 
 func sarifPlace(p schema.Pos) map[string]any {
 	region := map[string]any{"startLine": max(p.Line, 1), "startColumn": max(p.Col, 1)}
+	file := url.URL{Path: p.File}
 	return map[string]any{"physicalLocation": map[string]any{
-		"artifactLocation": map[string]any{"uri": p.File}, "region": region,
+		"artifactLocation": map[string]any{"uri": file.String()}, "region": region,
 	}}
 }
 
@@ -162,25 +164,12 @@ func diagsJUnit(w io.Writer, ds schema.Diags) error {
 	return err
 }
 
-// diagsGitHub writes workflow commands, escaped as GitHub asks, so that no text
-// of the tree can start a command of its own.
+// diagsGitHub writes workflow commands.
 func diagsGitHub(w io.Writer, ds schema.Diags) error {
 	for _, d := range ds {
-		prop := ""
-		if d.File != "" {
-			prop = fmt.Sprintf(" file=%s,line=%d,col=%d,title=%s", ghProperty(d.File), d.Line, d.Col, ghProperty(d.Code))
-		}
-		if _, err := fmt.Fprintf(w, "::%s%s::%s\n", d.Severity, prop, ghText(withHint(d))); err != nil {
+		if _, err := fmt.Fprintln(w, render.Annotation(d.Severity.String(), d.Pos, d.Code, withHint(d))); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func ghText(s string) string {
-	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(s)
-}
-
-func ghProperty(s string) string {
-	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C").Replace(s)
 }

@@ -104,9 +104,12 @@ func (c *cloud) breaks(b breakage, before string) {
 	if code != exitOK || !strings.Contains(out, b.owner) || !strings.Contains(out, "Repaired") {
 		c.Errorf("weft drift: exit status %d\n%s", code, out)
 	}
-	if h := c.history(b.host); h[0].Count.Drift == 0 || h[0].Outcome != "Applied" {
-		c.Errorf("the newest record of the journal is no repair: %+v", h[0])
-	}
+	c.until(slow, "the journal has the repair", func() string {
+		if h := c.history(b.host); h[0].Count.Drift == 0 || h[0].Outcome != "Applied" {
+			return fmt.Sprintf("the newest record: %+v", h[0])
+		}
+		return ""
+	})
 }
 
 // dead says whether a network's dnsmasq does not run on kvm1.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -134,12 +135,16 @@ func (a *app) doLock(dir string, f lockFlags) error {
 	if err := writeLock(dir, next, t.text); err != nil {
 		return err
 	}
-	a.printReport(report)
+	out := a.out
+	if f.format != "text" {
+		out = a.err // the diagnostics are all there is on stdout
+	}
+	printReport(out, report)
 	return nil
 }
 
 // diagStream is stdout where diagnostics are the result, else stderr.
-func (a *app) diagStream(f lockFlags) interface{ Write([]byte) (int, error) } {
+func (a *app) diagStream(f lockFlags) io.Writer {
 	if f.check || f.format != "text" {
 		return a.out
 	}
@@ -194,19 +199,19 @@ func writeLock(dir string, l *alloc.Lock, old []byte) error {
 	return host.WriteFile(path, text, mode)
 }
 
-func (a *app) printReport(r alloc.Report) {
+func printReport(w io.Writer, r alloc.Report) {
 	for _, e := range r.Allocated {
-		fmt.Fprintf(a.out, "+ %s %s %s\n", e.Owner, e.Field, e.Value)
+		fmt.Fprintf(w, "+ %s %s %s\n", e.Owner, e.Field, e.Value)
 	}
 	for _, c := range r.Changed {
-		fmt.Fprintf(a.out, "~ %s %s %s -> %s\n", c.Owner, c.Field, c.From, c.Value)
+		fmt.Fprintf(w, "~ %s %s %s -> %s\n", c.Owner, c.Field, c.From, c.Value)
 	}
 	for _, e := range r.Released {
-		fmt.Fprintf(a.out, "- %s %s %s\n", e.Owner, e.Field, e.Value)
+		fmt.Fprintf(w, "- %s %s %s\n", e.Owner, e.Field, e.Value)
 	}
 	if r.Empty() {
-		fmt.Fprintf(a.out, "%s is current.\n", alloc.FileName)
+		fmt.Fprintf(w, "%s is current.\n", alloc.FileName)
 		return
 	}
-	fmt.Fprintf(a.out, "%s: %d allocated, %d changed, %d released.\n", alloc.FileName, len(r.Allocated), len(r.Changed), len(r.Released))
+	fmt.Fprintf(w, "%s: %d allocated, %d changed, %d released.\n", alloc.FileName, len(r.Allocated), len(r.Changed), len(r.Released))
 }

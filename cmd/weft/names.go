@@ -2,6 +2,7 @@ package main
 
 import (
 	"strings"
+	"unicode"
 
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/resource"
@@ -20,12 +21,24 @@ func cutRouter(name string) (string, bool) {
 	return "network/" + rest, true
 }
 
-// oneLine keeps a message on its line.
+// oneLine keeps a message on its line, and what is not printable in it off the terminal.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t':
 			return ' '
+		case !unicode.IsPrint(r):
+			return unicode.ReplacementChar
 		}
 		return r
 	}, s)
+}
+
+// someLines is oneLine for a message that may have several.
+func someLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = oneLine(lines[i])
+	}
+	return strings.Join(lines, "\n")
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,8 +53,11 @@ func (a *app) doObserve(ctx context.Context, out, secrets string) error {
 	h := a.machine()
 	if h.Name == "" {
 		s, err := engine.ReadStored(engine.StoredPath(h))
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			return errors.New("which host is this? Nothing was ever verified here: give --host NAME, the name of its Host document")
+		case err != nil:
+			return fmt.Errorf("which host is this? give --host NAME, the name of its Host document: %w", err)
 		}
 		h.Name = s.Intent.Host
 	}
@@ -139,7 +143,7 @@ func (a *app) planObserved(dir string, f planFlags) (*plan.Report, error) {
 			return nil, fmt.Errorf("host %s: %w", s.Host, err)
 		}
 		hosts = append(hosts, p)
-		fmt.Fprintf(a.err, "Host %s as it was on %s.\n", s.Host, s.Time.UTC().Format("2006-01-02 at 15:04:05 UTC"))
+		fmt.Fprintf(a.err, "Host %s as it was on %s.\n", oneLine(s.Host), s.Time.UTC().Format("2006-01-02 at 15:04:05 UTC"))
 	}
 	for _, name := range t.Hosts() {
 		if _, ok := known[name]; !ok && a.host == "" {

@@ -191,6 +191,7 @@ func (a *app) planBase(ctx context.Context, dir string, f planFlags) (*plan.Repo
 		tellOfferings(r, changes)
 		tellUpstream(r, base, head)
 		tellAdvertised(r, base, head)
+		tellDaemons(r, base, head)
 		veto(r, head, base)
 	}
 	return r, err

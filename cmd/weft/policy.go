@@ -73,11 +73,11 @@ func (a *app) doPolicyTest(dir string) error {
 	}
 	failed, tested := 0, map[string]bool{}
 	for _, name := range names {
-		wrong, tests, err := runTrial(files, name, tree, ds)
+		wrong, err := runTrial(files, name, tree, ds)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		tested[tests] = true
+		tested[policy.Tested(name)] = true
 		if len(wrong) == 0 {
 			fmt.Fprintf(a.out, "ok    %s\n", oneLine(name))
 			continue
@@ -100,28 +100,38 @@ func (a *app) doPolicyTest(dir string) error {
 	return nil
 }
 
-// runTrial runs a test under the policies of a tree, which may be wrong itself.
-func runTrial(files fs.FS, name string, tree *schema.Tree, ds schema.Diags) (wrong []string, tests string, err error) {
+// runTrial runs a test under the policies of a tree, which may be wrong itself. The error is one of
+// reading the file.
+func runTrial(files fs.FS, name string, tree *schema.Tree, ds schema.Diags) (wrong []string, err error) {
 	text, err := fs.ReadFile(files, name)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	t, err := policy.ParseTrial(name, text)
 	if err != nil {
-		return nil, "", err
+		return strings.Split(err.Error(), "\n"), nil
 	}
+	if wrong := brokenPolicies(tree, ds, t.Policy); len(wrong) > 0 {
+		return wrong, nil
+	}
+	return t.Run(tree, policies.All()), nil
+}
+
+// brokenPolicies says what is wrong in the files of policies that are invalid: of all, or of one name.
+func brokenPolicies(tree *schema.Tree, ds schema.Diags, name string) []string {
+	files := map[string]bool{}
 	for _, d := range tree.Invalid {
-		if d.Kind != schema.KindPolicy || d.Meta.Name != t.Policy {
-			continue
+		if d.Kind == schema.KindPolicy && (name == "" || d.Meta.Name == name) {
+			files[d.File] = true
 		}
-		for _, x := range ds {
-			if x.File == d.File {
-				wrong = append(wrong, x.String())
-			}
-		}
-		return wrong, t.Policy, nil
 	}
-	return t.Run(tree, policies.All()), t.Policy, nil
+	var out []string
+	for _, x := range ds {
+		if files[x.File] {
+			out = append(out, x.String())
+		}
+	}
+	return out
 }
 
 func (a *app) policyList() *cobra.Command {
@@ -135,12 +145,16 @@ func (a *app) policyList() *cobra.Command {
 				return err
 			}
 			defer func() { _ = files.Close() }()
-			tree, _ := schema.Parse(files, nil)
+			tree, ds := schema.Parse(files, nil)
 			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "POLICY\tACTION\tABOUT\tFROM\tEXCEPTIONS")
 			rules := policy.Of(tree, policy.Options{Builtin: policies.All(), Today: today(), All: true})
-			for _, d := range rules.Diags { // a policy with a mistake is not in the list
-				fmt.Fprintln(a.err, oneLine(d.String()))
+			said := brokenPolicies(tree, ds, "")
+			for _, d := range rules.Diags {
+				said = append(said, d.String())
+			}
+			for _, line := range said { // a policy with a mistake is not in the list
+				fmt.Fprintln(a.err, oneLine(line))
 			}
 			for _, p := range rules.Policies() {
 				from := "built in"

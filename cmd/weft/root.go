@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errw)
-	return codeOf(root.ExecuteContext(ctx), func(err error) { _, _ = fmt.Fprintln(errw, "weft: "+err.Error()) })
+	return codeOf(root.ExecuteContext(ctx), func(err error) { _, _ = fmt.Fprintln(errw, "weft: "+someLines(err.Error())) })
 }
 
 func (a *app) root() *cobra.Command {

@@ -49,8 +49,8 @@ func tellUpstream(r *plan.Report, base, head *compiled) {
 	}
 }
 
-// notesOf are the routes that have to be upstream of the routers of a host, and the
-// advertisements that its guests wait for.
+// notesOf are the routes that have to be upstream of the routers of a host, the
+// advertisements that its guests wait for, and the daemons that its VXLANs need.
 func notesOf(t *compiled, host string) []string {
 	var out []string
 	for _, n := range t.Networks() {
@@ -59,5 +59,5 @@ func notesOf(t *compiled, host string) []string {
 		}
 		out = append(out, advertisedOn(n, host)...)
 	}
-	return out
+	return append(out, daemonOn(t, host)...)
 }

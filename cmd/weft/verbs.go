@@ -113,7 +113,7 @@ func (a *app) drift() *cobra.Command {
 				return err
 			}
 			if format == "json" {
-				err = indented(a.out, map[string]any{"formatVersion": status.FormatVersion, "drift": s.Drift, "repaired": s.Repaired})
+				err = indented(a.out, map[string]any{"formatVersion": status.FormatVersion, "drift": append([]status.Drift{}, s.Drift...), "repaired": append([]status.Drift{}, s.Repaired...)})
 			} else {
 				err = s.DriftText(a.out, a.style(true))
 			}

@@ -119,6 +119,7 @@ type Agent struct {
 	mu     sync.Mutex
 	status *status.Status
 	due    map[resource.Kind]bool // to be looked at, as drivers say
+	dueAll bool                   // so is everything else
 	urgent bool                   // some of it now
 
 	// What follows belongs to the loop.
@@ -221,7 +222,7 @@ func (a *Agent) watch(ctx context.Context, d driver.Driver) {
 	}
 }
 
-// stir has the loop look at kinds soon, or now if it did not hurry lately. It does
+// stir has the loop look at kinds, none for all, soon, or now if it did not hurry lately. It does
 // not block.
 func (a *Agent) stir(kinds []resource.Kind, now bool) {
 	a.mu.Lock()
@@ -230,6 +231,7 @@ func (a *Agent) stir(kinds []resource.Kind, now bool) {
 	if a.due == nil {
 		a.due = map[resource.Kind]bool{}
 	}
+	a.dueAll = a.dueAll || len(kinds) == 0
 	for _, k := range kinds {
 		a.due[k] = true
 	}
@@ -239,12 +241,15 @@ func (a *Agent) stir(kinds []resource.Kind, now bool) {
 	}
 }
 
-// takeDue returns what is to be looked at and forgets it.
+// takeDue returns what is to be looked at, nil for everything, and forgets it.
 func (a *Agent) takeDue() []resource.Kind {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	out := slices.Sorted(maps.Keys(a.due))
-	a.due, a.urgent = nil, false
+	if a.dueAll {
+		out = nil
+	}
+	a.due, a.dueAll, a.urgent = nil, false, false
 	return out
 }
 

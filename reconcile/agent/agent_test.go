@@ -224,6 +224,9 @@ func TestRollback(t *testing.T) {
 			t.Errorf("rollback to %q", rev)
 		}
 	}
+	if _, err := w.client().Rollback(ctx, strings.Repeat("z", 40)); err == nil || !strings.Contains(err.Error(), "is no commit") {
+		t.Errorf("40 letters are a commit: %v", err)
+	}
 }
 
 func TestFailureAndRetry(t *testing.T) {

@@ -340,11 +340,11 @@ func (a *Agent) rollback(name string) error {
 
 func (a *Agent) commit(name string) (string, error) {
 	name = strings.TrimPrefix(name[strings.LastIndexByte(name, '@')+1:], "sha1:")
-	if len(name) == 40 {
-		return name, nil
-	}
 	if name != "" && (len(name) < 4 || strings.Trim(name, "0123456789abcdef") != "") {
 		return "", userError(fmt.Sprintf("%q is no commit: 4 to 40 hex digits", name))
+	}
+	if len(name) == 40 {
+		return name, nil
 	}
 	var found []string
 	for _, r := range a.Engine.History(1000) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"weft.dev/reconcile/engine"
@@ -99,11 +100,18 @@ func (c *Client) call(ctx context.Context, method, verb string, body, into any) 
 		if ctx.Err() == nil && errors.As(err, &dial) && dial.Op == "dial" {
 			return fmt.Errorf("%w: %s: %w", ErrNotRunning, c.path, dial.Err)
 		}
-		return err
+		var torn *url.Error // of an address that says nothing to people
+		if errors.As(err, &torn) {
+			err = torn.Err
+		}
+		return fmt.Errorf("the agent did not answer: %w", err)
 	}
 	defer func() { _ = got.Body.Close() }()
 	if got.StatusCode == http.StatusOK {
-		return json.NewDecoder(got.Body).Decode(into)
+		if err := json.NewDecoder(got.Body).Decode(into); err != nil {
+			return fmt.Errorf("answer of the agent: %w", err)
+		}
+		return nil
 	}
 	var f failure
 	if err := json.NewDecoder(io.LimitReader(got.Body, 64<<10)).Decode(&f); err != nil || f.Error == "" {

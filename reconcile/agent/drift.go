@@ -31,6 +31,9 @@ func (d *driftLog) take(r *engine.Result, now time.Time) {
 	for _, a := range r.Left.Actions {
 		left[a.ID] = true
 	}
+	for _, b := range r.Left.Blocked {
+		left[b.ID] = true
+	}
 	open := map[resource.ID]status.Drift{}
 	drifted, with := roots(r.Plan)
 	for _, a := range drifted {
@@ -42,15 +45,18 @@ func (d *driftLog) take(r *engine.Result, now time.Time) {
 		open[a.ID] = x
 	}
 	healed := slices.SortedFunc(maps.Keys(open), resource.ID.Compare)
-	for id := range d.open {
-		if _, still := open[id]; !still && !left[id] {
-			open[id] = d.open[id] // it went away by itself
+	for id, x := range d.open {
+		switch _, still := open[id]; {
+		case still || left[id]:
+		case held(r.Left, x.Owner): // nobody looks whether it still differs
+		default:
+			open[id] = x // it went away by itself
 			healed = append(healed, id)
 		}
 	}
 	var repaired []status.Drift
 	for _, id := range healed {
-		if left[id] {
+		if left[id] || unread(r.Left, id.Kind) {
 			continue
 		}
 		x := open[id]
@@ -62,6 +68,15 @@ func (d *driftLog) take(r *engine.Result, now time.Time) {
 	d.repaired = append(repaired, d.repaired...)
 	d.repaired = d.repaired[:min(len(d.repaired), maxRepaired)]
 	d.open = open
+}
+
+func held(p *plan.Plan, o resource.Owner) bool {
+	return slices.ContainsFunc(p.Held, func(h plan.Held) bool { return h.Owner == o })
+}
+
+// unread reports whether nobody knows of resources of a kind what they are.
+func unread(p *plan.Plan, k resource.Kind) bool {
+	return slices.ContainsFunc(p.Unread, func(u resource.Unread) bool { return u.Kind == k })
 }
 
 // roots lists what drifted by itself, and how many things are gone with each.

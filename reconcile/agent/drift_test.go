@@ -11,7 +11,7 @@ import (
 )
 
 // What vanished with its parent is counted there; what stays open keeps its
-// first time; what goes away by itself is repaired too.
+// first time; what goes away by itself is repaired too, but not what nobody can see.
 func TestDriftLog(t *testing.T) {
 	begin := time.Date(2027, 1, 15, 12, 0, 0, 0, time.UTC)
 	gone := func(st resource.State) *plan.Action {
@@ -33,6 +33,25 @@ func TestDriftLog(t *testing.T) {
 	d.take(&engine.Result{Began: later, Plan: all, Left: all}, later)
 	if l := d.list(); !l[0].Since.Equal(begin) {
 		t.Errorf("since %v", l[0].Since)
+	}
+	blind := &plan.Plan{Unread: []resource.Unread{{Kind: resource.KindNS, Err: "no answer"}}}
+	for _, before := range []*plan.Plan{blind, all} {
+		d.take(&engine.Result{Began: later, Plan: before, Left: blind}, later)
+		if l := d.list(); len(l) != 1 || !l[0].Since.Equal(begin) || len(d.repaired) != 0 {
+			t.Errorf("nothing can be read, and open is %+v, repaired %+v", l, d.repaired)
+		}
+	}
+	suspended := &plan.Plan{Held: []plan.Held{{Hold: resource.Hold{Owner: owner("a"), Cause: resource.HoldSuspended}}}}
+	inTheWay := &plan.Plan{Blocked: []plan.Blocked{{ID: ns.ID, Reason: "somebody else's"}}}
+	aside := d
+	aside.take(&engine.Result{Began: later, Plan: inTheWay, Left: inTheWay}, later)
+	if len(aside.repaired) != 0 {
+		t.Errorf("it cannot be made, and repaired is %+v", aside.repaired)
+	}
+	aside = d
+	aside.take(&engine.Result{Began: later, Plan: suspended, Left: suspended}, later)
+	if len(aside.list()) != 0 || len(aside.repaired) != 0 {
+		t.Errorf("nobody looks, and open is %+v, repaired %+v", aside.list(), aside.repaired)
 	}
 	d.take(&engine.Result{Began: later, Plan: &plan.Plan{}, Left: &plan.Plan{}}, later)
 	if len(d.list()) != 0 || len(d.repaired) != 1 || !d.repaired[0].Healed.Equal(later) {

@@ -42,3 +42,18 @@ func TestHurry(t *testing.T) {
 		t.Error("it never hurries again")
 	}
 }
+
+// A wish to look at everything is not narrowed by what a driver says beside it.
+func TestDueEverything(t *testing.T) {
+	a := &Agent{stirred: make(chan struct{}, 1)}
+	a.stir([]resource.Kind{resource.KindNS}, false)
+	a.stir(nil, false)
+	a.stir([]resource.Kind{resource.KindLink}, false)
+	if got := a.takeDue(); got != nil {
+		t.Errorf("due is %v", got)
+	}
+	a.stir([]resource.Kind{resource.KindNS}, false)
+	if got := a.takeDue(); len(got) != 1 {
+		t.Errorf("then due is %v", got)
+	}
+}

@@ -9,6 +9,7 @@ import (
 
 	"weft.dev/reconcile/driver"
 	"weft.dev/reconcile/engine"
+	"weft.dev/reconcile/engine/trial"
 	"weft.dev/reconcile/plan"
 	"weft.dev/reconcile/status"
 )
@@ -113,8 +114,9 @@ func (m *Metrics) passed(r *engine.Result, err error, took time.Duration) {
 	m.duration.Observe(took.Seconds())
 	result := "success"
 	var locked *engine.LockedError
+	var pending *trial.PendingError
 	switch {
-	case errors.As(err, &locked):
+	case errors.As(err, &locked) || errors.As(err, &pending):
 		result = "locked"
 	case err != nil:
 		result = "error"

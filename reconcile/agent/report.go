@@ -86,6 +86,7 @@ func notes(p *plan.Plan) []string {
 	for _, f := range p.Foreign {
 		out = append(out, fmt.Sprintf("%s: %s (wanted by %s)", f.ID, f.Words, f.Owner))
 	}
+	out = append(out, notices(p)...)
 	var waiting []string
 	for _, u := range p.Unbound {
 		waiting = append(waiting, string(u.Owner))
@@ -96,6 +97,18 @@ func notes(p *plan.Plan) []string {
 	}
 	for _, u := range p.Unbound {
 		out = append(out, fmt.Sprintf("%s waits for ports: %s", u.Owner, strings.Join(u.Symbols, ", ")))
+	}
+	return out
+}
+
+// notices are what others have yet to do. Many owners often wait for one daemon.
+func notices(p *plan.Plan) []string {
+	var out []string
+	for i, n := range p.Notices {
+		if i == 2 && len(p.Notices) > 3 {
+			return append(out, fmt.Sprintf("%d more have notices like these; `weft plan` lists them", len(p.Notices)-i))
+		}
+		out = append(out, fmt.Sprintf("%s: %s", n.Owner, strings.Join(n.Words, "; ")))
 	}
 	return out
 }

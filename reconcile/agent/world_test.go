@@ -259,6 +259,7 @@ func (w *world) start() {
 	w.agent, w.stop = a, func() {
 		cancel()
 		must(w.t, <-done)
+		w.kernel.set(func() { w.kernel.wake = nil }) // it is not the next agent's
 		w.stop = nil
 	}
 	w.until("the kernel is watched and the socket answers", func(*status.Status) bool {
@@ -279,6 +280,7 @@ func (w *world) until(what string, f func(*status.Status) bool) *status.Status {
 		if s, err = w.client().Status(context.Background()); err == nil && f(s) {
 			return s
 		}
+		<-time.After(time.Millisecond) // the agent needs the processor more
 	}
 	w.t.Fatalf("it never came to be that %s: %v\n%+v", what, err, s)
 	return nil

@@ -12,6 +12,7 @@ import (
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/plugin"
 	"weft.dev/reconcile/plugin/pipeline"
+	"weft.dev/reconcile/resource"
 	"weft.dev/schema"
 )
 
@@ -22,11 +23,13 @@ func (g groupGuru) Design(n *model.Network, out *plugin.Draft) {
 	g.fakeGuru.Design(n, out)
 	for _, h := range n.Hosts {
 		f := pipeline.Firewall{Segment: plugin.Segment{Scheme: n.Scheme, VNet: n.VNet}, Zone: n.CTZone}
-		for _, nic := range n.NICs {
-			if nic.Groups != nil && nic.Running {
-				out.Join(h.Name, f.Policy(nic.Groups, uint32(nic.MAC[4])<<8|uint32(nic.MAC[5])|1<<16))
+		out.Flows(h.Name, 0, func(all *resource.Flows) {
+			for _, nic := range n.NICs {
+				if nic.Groups != nil && nic.Running {
+					all.Join(f.Policy(nic.Groups, uint32(nic.MAC[4])<<8|uint32(nic.MAC[5])|1<<16))
+				}
 			}
-		}
+		})
 	}
 }
 

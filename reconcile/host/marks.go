@@ -30,7 +30,7 @@ func (m *Marks) Put(key string, value any) error {
 	if err != nil {
 		return fmt.Errorf("mark %s: %w", key, err)
 	}
-	return WriteFile(filepath.Join(m.dir, key), b, 0o600)
+	return replace(filepath.Join(m.dir, key), b, 0o600, false) // a power loss takes what it is about too
 }
 
 // Load reads key into value; false if there is none that can be read.
@@ -74,8 +74,14 @@ func (m *Marks) Keys() []string {
 	return out
 }
 
-// WriteFile replaces path atomically with content, making its directories.
+// WriteFile replaces path atomically with content, making its directories. When it
+// returns nil the content outlives a loss of power, and until then what was there
+// before does.
 func WriteFile(path string, content []byte, mode fs.FileMode) error {
+	return replace(path, content, mode, true)
+}
+
+func replace(path string, content []byte, mode fs.FileMode, lasting bool) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -85,7 +91,11 @@ func WriteFile(path string, content []byte, mode fs.FileMode) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	_, err = tmp.Write(content)
-	err = errors.Join(err, tmp.Chmod(mode), tmp.Close())
+	err = errors.Join(err, tmp.Chmod(mode))
+	if err == nil && lasting {
+		err = tmp.Sync()
+	}
+	err = errors.Join(err, tmp.Close())
 	if err == nil {
 		err = os.Rename(tmp.Name(), path)
 	}
@@ -93,5 +103,24 @@ func WriteFile(path string, content []byte, mode fs.FileMode) error {
 		_ = os.Remove(tmp.Name())
 		return fmt.Errorf("write %s: %w", path, err)
 	}
+	if !lasting {
+		return nil
+	}
+	if err := syncDir(dir); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
 	return nil
+}
+
+// syncDir makes the names in dir last; some file systems cannot say so, and need not.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
+		err = nil
+	}
+	return errors.Join(err, d.Close())
 }

@@ -24,6 +24,7 @@ func (b *builder) vswitches() {
 			}
 			ends[port] = p
 		}
+		b.vxlanModes(z)
 	}
 }
 

@@ -28,6 +28,7 @@ type planJSON struct {
 	Foreign       []Foreign     `json:"foreign,omitempty"`
 	Unread        []unreadJSON  `json:"unread,omitempty"`
 	Unbound       []Unbound     `json:"unbound,omitempty"`
+	Notices       []Notice      `json:"notices,omitempty"`
 }
 
 // actionJSON is an Action. Owner, Source and NICs are computed from the rest.
@@ -99,7 +100,7 @@ func verbOf(word string) (Verb, error) {
 func (p *Plan) MarshalJSON() ([]byte, error) {
 	w := planJSON{
 		FormatVersion: FormatVersion, Host: p.Host, Revision: p.Revision, Lock: p.Lock, Digest: p.Digest, Frozen: p.Frozen,
-		Summary: p.Count(), Observed: p.Observed, Desired: p.Desired, Held: p.Held, Foreign: p.Foreign, Unbound: p.Unbound,
+		Summary: p.Count(), Observed: p.Observed, Desired: p.Desired, Held: p.Held, Foreign: p.Foreign, Unbound: p.Unbound, Notices: p.Notices,
 		Actions: make([]actionJSON, len(p.Actions)), Steps: make([]stepJSON, len(p.Steps)),
 	}
 	number := make(map[*Action]int, len(p.Actions))
@@ -138,7 +139,7 @@ func (p *Plan) UnmarshalJSON(b []byte) error {
 	}
 	out := Plan{
 		Host: w.Host, Revision: w.Revision, Lock: w.Lock, Digest: w.Digest, Frozen: w.Frozen,
-		Observed: w.Observed, Desired: w.Desired, Held: w.Held, Foreign: w.Foreign, Unbound: w.Unbound,
+		Observed: w.Observed, Desired: w.Desired, Held: w.Held, Foreign: w.Foreign, Unbound: w.Unbound, Notices: w.Notices,
 	}
 	for i := range w.Actions {
 		a, err := w.Actions[i].action()

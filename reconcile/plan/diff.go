@@ -34,6 +34,9 @@ func Diff(desired *resource.Intent, observed *resource.Observed, opt Options) (*
 			p.Unbound = append(p.Unbound, Unbound{Owner: owner, Symbols: l})
 		}
 	}
+	for _, owner := range slices.Sorted(maps.Keys(observed.Notices)) {
+		p.Notices = append(p.Notices, Notice{owner, slices.Sorted(slices.Values(observed.Notices[owner]))})
+	}
 	return p, p.fill(w)
 }
 

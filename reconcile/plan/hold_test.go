@@ -223,3 +223,32 @@ func contains(s resource.Set, id resource.ID) bool {
 	_, ok := s[id]
 	return ok
 }
+
+// What a network that lingers stands on stays whole: a patch has two ends.
+func TestBothEndsOfAPatchStay(t *testing.T) {
+	t.Parallel()
+	const host, owner = resource.Owner("host/kvm1"), resource.Owner("network/acme/web")
+	near := resource.Port{Bridge: "weft-int", Name: "wi-1", Type: "patch", Peer: "wl-1"}
+	far := resource.Port{Bridge: "cloudbr1", Name: "wl-1", Type: "patch", Peer: "wi-1"}
+	fragment := func(owner resource.Owner, states ...resource.State) *resource.Fragment {
+		var entries []resource.Entry
+		for _, st := range states {
+			entries = append(entries, resource.Entry{State: st, Owner: owner})
+		}
+		return resource.NewFragment(owner, entries)
+	}
+	inner, outer := resource.Bridge{Name: "weft-int"}, resource.Bridge{Name: "cloudbr1"}
+	flows := resource.Flows{Bridge: "weft-int", Owner: owner, Rules: []resource.Flow{{Priority: 1}}, Ports: []resource.ID{near.ID()}}
+	base := resource.NewIntent("kvm1", []*resource.Fragment{fragment(host, inner, outer, near, far), fragment(owner, flows)}, nil)
+	for cause, want := range map[string]int{resource.HoldLingering: 0, "": 3} {
+		var holds []resource.Hold
+		if cause != "" {
+			holds = append(holds, resource.Hold{Owner: owner, Cause: cause, Reason: "for a while"})
+		}
+		head := resource.NewIntent("kvm1", []*resource.Fragment{fragment(host, inner, outer)}, holds)
+		p, err := plan.Between(base, head, plan.Options{})
+		if err != nil || len(p.Actions) != want || len(p.Blocked) > 0 {
+			t.Errorf("%q: %v, %v", cause, p, err)
+		}
+	}
+}

@@ -78,8 +78,17 @@ func (d *decision) pinAll(ids []resource.ID, why string) {
 		d.pins[id] = why
 		if before, after := d.find(id); before != nil {
 			d.pinAll(d.wasRequired(id, before, after), why)
+			d.pinAll(farEnd(before.State), why)
 		}
 	}
+}
+
+// farEnd is the other end of a patch: one alone carries nothing.
+func farEnd(st resource.State) []resource.ID {
+	if p, ok := st.(resource.Port); ok && p.Peer != "" {
+		return []resource.ID{{Kind: resource.KindPort, Name: p.Peer}}
+	}
+	return nil
 }
 
 // pinWanted pins what is to be deleted though something that stays or comes

@@ -37,6 +37,8 @@ type Plan struct {
 	Unread []resource.Unread
 	// Unbound are flow symbols without a port yet: shown, no drift.
 	Unbound []Unbound
+	// Notices are what others have yet to do: shown, no drift.
+	Notices []Notice
 	// Observed counts what is ours on the host now, Desired what should be.
 	Observed int
 	Desired  int
@@ -83,6 +85,12 @@ type Foreign struct {
 type Unbound struct {
 	Owner   resource.Owner `json:"owner"`
 	Symbols []string       `json:"symbols"`
+}
+
+// Notice is what somebody else has yet to do for an owner, in words.
+type Notice struct {
+	Owner resource.Owner `json:"owner"`
+	Words []string       `json:"words"`
 }
 
 // Options say what belongs to a plan beside the two states.

@@ -42,6 +42,7 @@ func TestPlanRoundTrip(t *testing.T) {
 		o := observedOf(from)
 		o.Unread = []resource.Unread{{Kind: resource.KindSet, NS: "r0", Err: "exit 1"}}
 		o.Unbound[web] = []string{"b", "a", "b"}
+		o.Notices[web] = []string{"d", "c"}
 		p := diff(t, to, o, plan.Options{Last: from, Revision: "4f1c", Lock: "sha256:1"})
 		b, err := json.Marshal(p)
 		if err != nil {

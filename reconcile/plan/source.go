@@ -104,6 +104,7 @@ func (p *Plan) follow() {
 	}
 }
 
+// sourceOf is where an entry comes from.
 func sourceOf(e *resource.Entry, commit string) Source {
 	if e == nil || len(e.Origin) == 0 || e.Origin[0] == (schema.Pos{}) {
 		return Source{}

@@ -372,7 +372,6 @@ func carries(id resource.ID, u resource.Unread) bool {
 	return false
 }
 
-// sourceOf is where an entry comes from.
 func compareNodes(a, b *node) int {
 	if c := cmp.Compare(a.owner(), b.owner()); c != 0 {
 		return c

@@ -111,31 +111,17 @@ func (d *Draft) Ask(host string, st resource.State, origin ...schema.Pos) {
 // flowRoom is how many rules an owner usually has on a host.
 const flowRoom = 36
 
-// Write adds rules to the owner's flows on host that follow from what author wrote.
-func (d *Draft) Write(host string, author resource.Author, rules ...resource.Flow) {
-	d.written(host, func(f *resource.Flows) { f.Write(author, rules...) })
-}
-
-// Join adds rules with their authors to the owner's flows on host.
-func (d *Draft) Join(host string, rules resource.Flows) {
-	d.written(host, func(f *resource.Flows) { f.Join(rules) })
-}
-
-// Room is made for that many authors of the owner's flows on host.
-func (d *Draft) Room(host string, authors int) {
-	if authors > 0 {
-		d.written(host, func(f *resource.Flows) { f.Authors = slices.Grow(f.Authors, authors) })
-	}
-}
-
-func (d *Draft) written(host string, add func(*resource.Flows)) {
+// Flows lets write add to the owner's flows on host, of about that many authors, in
+// one piece: each call stores them anew. Meanwhile write adds no others there.
+func (d *Draft) Flows(host string, authors int, write func(*resource.Flows)) {
 	if _, ok := d.flows[host]; !ok {
 		d.Flow(host, nil)
 	}
-	e := &d.Hosts[host][d.flows[host]]
-	f, _ := e.State.(resource.Flows)
-	add(&f)
-	e.State = f
+	at := d.flows[host]
+	f, _ := d.Hosts[host][at].State.(resource.Flows)
+	f.Authors = slices.Grow(f.Authors, authors)
+	write(&f)
+	d.Hosts[host][at].State = f
 }
 
 // Flow adds rules to the owner's flows on host; ports are the resources of weft

@@ -165,6 +165,18 @@ func TestExpressions(t *testing.T) {
 	}
 }
 
+// TestMapsHaveAnOrder: what an expression makes of a map is the same every time.
+func TestMapsHaveAnOrder(t *testing.T) {
+	const host = head + `kind: Host
+metadata: {name: kvm1, labels: {i: x, c: x, h: x, a: x, j: x, e: x, b: x, g: x, d: x, f: x, l: x, k: x}}
+spec: {bridges: [{name: cloudbr0}]}
+`
+	text := host + policyOf("p", "Host", "object.metadata.labels.map(k, k).join() == 'abcdefghijkl' && object.metadata.labels == object.metadata.labels && size(object.metadata.labels) == 12")
+	for _, f := range Of(parse(t, fstest.MapFS{"a.yaml": {Data: []byte(text)}}), Options{}).Objects(nil) {
+		t.Error(f.Diag.String())
+	}
+}
+
 // TestSecretsAreHidden: no expression sees a secret, nor whether one changed.
 func TestSecretsAreHidden(t *testing.T) {
 	for _, s := range []struct{ kind, field string }{{"VirtualMachine", "userData"}, {"VirtualMachine", "password"}} {

@@ -182,7 +182,7 @@ func (r *rule) itemType(ds *schema.Diags) *types.Type {
 		if spec == nil {
 			continue // of a later release
 		}
-		t, ok := walk(spec, r.each)
+		t, ok := walk(spec, r.each, false)
 		if !ok || t.Kind() != reflect.Slice || texts[t] {
 			ds.Errorf(r.source.At("spec.each"), "policy-path", "%s has no list %s", kind, r.spec.Each).Offending(r.spec.Each).
 				Hintf("weft schema %s -o text lists its fields", kind)
@@ -208,7 +208,7 @@ func (r *rule) checkField(item *types.Type, ds *schema.Diags) {
 			continue
 		}
 		in := r.each
-		if _, ok := walk(spec, append(slices.Clip(in), path...)); !ok {
+		if _, ok := walk(spec, append(slices.Clip(in), path...), true); !ok {
 			ds.Errorf(r.source.At("spec.field"), "policy-path", "%s has no field %s", kind, strings.Join(append(slices.Clip(in), path...), ".")).
 				Offending(r.spec.Field).Hintf("weft schema %s -o text lists its fields", kind)
 			return
@@ -216,14 +216,19 @@ func (r *rule) checkField(item *types.Type, ds *schema.Diags) {
 	}
 }
 
-// walk follows a path of fields, spec first, through structs, what points to them, and items of lists.
-func walk(spec reflect.Type, path []string) (reflect.Type, bool) {
-	if len(path) == 0 || path[0] != "spec" {
-		return nil, len(path) > 0 && path[0] == "metadata"
-	}
+// walk follows a path of fields, spec or metadata first, through structs and what points to them, and
+// through the items of lists where it may.
+func walk(spec reflect.Type, path []string, lists bool) (reflect.Type, bool) {
 	t := spec
+	switch path[0] {
+	case "spec":
+	case "metadata":
+		t = reflect.TypeFor[schema.Metadata]()
+	default:
+		return nil, false
+	}
 	for _, name := range path[1:] {
-		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice && !texts[t] {
+		for t.Kind() == reflect.Pointer || lists && t.Kind() == reflect.Slice && !texts[t] {
 			t = t.Elem()
 		}
 		if t.Kind() == reflect.Map {

@@ -20,10 +20,13 @@ import (
 // TestSuffix ends the name of a policy's test: NAME.test.txtar tests the policy NAME.
 const TestSuffix = ".test.txtar"
 
+// Tested is the policy that a test of that file name is about.
+func Tested(file string) string { return strings.TrimSuffix(path.Base(file), TestSuffix) }
+
 // A Trial is a test of one policy: an archive (txtar) of a tree, a tree before it below base/, and
 // plans (plan*.yaml). A comment "# want", or "# want: TEXT" for a part of what is said, stands on
 // each line that has a finding, and anywhere in a plan that does not pass. A line "today: DATE" before
-// the first file says which day it is.
+// the first file says which day it is. Exceptions count where the policy is in the archive.
 type Trial struct {
 	Policy string
 
@@ -49,7 +52,7 @@ var someDay = schema.Date{Year: 2026, Month: 1, Day: 1}
 // documents are findings of Run.
 func ParseTrial(name string, text []byte) (*Trial, error) {
 	a := txtar.Parse(text)
-	t := &Trial{Policy: strings.TrimSuffix(path.Base(name), TestSuffix), today: someDay, plans: map[string]*Change{}}
+	t := &Trial{Policy: Tested(name), today: someDay, plans: map[string]*Change{}}
 	for line := range bytes.Lines(a.Comment) {
 		if day, ok := strings.CutPrefix(strings.TrimSpace(string(line)), "today:"); ok {
 			var err error
@@ -120,11 +123,13 @@ func (t *Trial) readWants(f txtar.File) {
 	n := 0
 	for line := range bytes.Lines(f.Data) {
 		n++
-		_, text, ok := strings.Cut(strings.TrimRight(string(line), "\n"), "# want")
-		if !ok {
+		_, text, ok := strings.Cut(string(line), "# want")
+		text = strings.TrimSpace(text)
+		said, some := strings.CutPrefix(text, ":")
+		if !ok || text != "" && !some { // such as "# wanted by ann"
 			continue
 		}
-		t.wants = append(t.wants, &want{file: f.Name, line: n, text: strings.TrimSpace(strings.TrimPrefix(text, ":"))})
+		t.wants = append(t.wants, &want{file: f.Name, line: n, text: strings.TrimSpace(said)})
 	}
 }
 
@@ -146,7 +151,7 @@ func (t *Trial) Run(tree *schema.Tree, builtin []*schema.Document) []string {
 	id := schema.ID{Kind: schema.KindPolicy, Name: t.Policy}
 	judged := t.tree
 	if outer := tree.Lookup(id); outer != nil && t.tree.Lookup(id) == nil {
-		judged = &schema.Tree{Documents: append(slices.Clone(t.tree.Documents), outer), Invalid: t.tree.Invalid}
+		judged = &schema.Tree{Documents: append(slices.Clone(t.tree.Documents), unexcepted(outer)), Invalid: t.tree.Invalid}
 	}
 	rules := Of(judged, Options{Builtin: builtin, Today: t.today, Name: t.Policy})
 	if len(rules.list) == 0 && len(rules.Diags) == 0 {
@@ -170,6 +175,14 @@ func (t *Trial) Run(tree *schema.Tree, builtin []*schema.Document) []string {
 		}
 	}
 	return out
+}
+
+// unexcepted is a policy without its exceptions: they are of objects that no test has.
+func unexcepted(d *schema.Document) *schema.Document {
+	out, spec := *d, *d.Spec.(*schema.Policy)
+	spec.Exceptions = nil
+	out.Spec = &spec
+	return &out
 }
 
 // expected reports whether a finding is wanted; line 0 is anywhere in the file.

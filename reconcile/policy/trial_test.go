@@ -8,7 +8,8 @@ import (
 
 // TestTrial: a test tells what is found and not wanted, and what is wanted and not found.
 func TestTrial(t *testing.T) {
-	tree := parse(t, fstest.MapFS{"p.yaml": {Data: []byte(policyOf("p", "Account", "old != null && old.spec.domain == object.spec.domain") + policyOf("plans", "Plan", "plan.destroy < 3"))}})
+	tree := parse(t, fstest.MapFS{"p.yaml": {Data: []byte(policyOf("p", "Account", "old != null && old.spec.domain == object.spec.domain") + policyOf("plans", "Plan", "plan.destroy < 3") +
+		strings.Replace(policyOf("excepted", "Account", "false"), "message: refused", "message: refused, exceptions: [{object: account/acme, owner: ann, until: 2026-12-31}, {object: account/old, owner: ann, until: 2020-12-31}]", 1))}})
 	account := "-- a.yaml --\n" + strings.TrimPrefix(head, "---\n") + "kind: Account\nmetadata: {name: acme}"
 	for _, c := range []struct{ name, policy, text, want string }{
 		{"met", "p", strings.ReplaceAll(account, "a.yaml", "base/a.yaml") + "\nspec: {}\n" + account + "\nspec: {}\n", ""},
@@ -17,6 +18,8 @@ func TestTrial(t *testing.T) {
 		{"other words", "p", account + " # want: allowed\nspec: {}\n", "not wanted: a.yaml:3:18: error: refused (policy p); a.yaml:3: wanted, and not found: allowed"},
 		{"not wanted", "p", account + "\nspec: {}\n", "not wanted: a.yaml:3:18: error: refused (policy p)"},
 		{"other line", "p", account + "\nspec: {} # want\n", "not wanted: a.yaml:3:18: error: refused (policy p); a.yaml:4: wanted, and not found:"},
+		{"a word that begins so", "p", account + " # want\nspec: {} # wanted by ann\n", ""},
+		{"exceptions of the tree", "excepted", account + " # want\nspec: {}\n", ""},
 		{"invalid", "p", account + "\nspec: {colour: red}\n", `a.yaml:4:8: error: unknown field "colour" in spec`},
 		{"no policy", "gone", account + "\nspec: {}\n", "there is no policy gone, or it is off"},
 		{"its own", "own", account + " # want\nspec: {}\n" + policyOf("own", "Account", "false"), ""},

@@ -3,10 +3,12 @@ package policy
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
 
 	"weft.dev/schema"
 )
@@ -146,15 +148,28 @@ func (r *record) convert(v reflect.Value) ref.Val {
 		}
 		return types.NewRefValList(types.DefaultTypeAdapter, list)
 	case reflect.Map:
-		m := make(map[ref.Val]ref.Val, v.Len())
+		m, keys := make(map[ref.Val]ref.Val, v.Len()), make([]ref.Val, 0, v.Len())
 		for i := v.MapRange(); i.Next(); {
-			m[r.convert(i.Key())] = r.convert(i.Value())
+			k := r.convert(i.Key())
+			m[k], keys = r.convert(i.Value()), append(keys, k)
 		}
-		return types.NewRefValMap(types.DefaultTypeAdapter, m)
+		slices.SortFunc(keys, func(a, b ref.Val) int { return int(a.(traits.Comparer).Compare(b).(types.Int)) })
+		return ordered{types.NewRefValMap(types.DefaultTypeAdapter, m), keys}
 	case reflect.Struct:
 		return &record{shape: r.shapes.byType[t], shapes: r.shapes, value: v, scope: r.scope}
 	}
 	return types.NewErr("a %s is nothing that policies see", t)
+}
+
+// ordered is a map that expressions always go through in the same order.
+type ordered struct {
+	traits.Mapper
+	keys []ref.Val
+}
+
+// Iterator implements traits.Iterable.
+func (m ordered) Iterator() traits.Iterator {
+	return types.NewRefValList(types.DefaultTypeAdapter, m.keys).Iterator()
 }
 
 // find returns the object that a reference of r's document means, or null.

@@ -33,32 +33,41 @@ func everybody(resource.Owner) bool { return true }
 
 // touched are the broadcast domains in which something changed.
 func touched(base, head []plugin.Domain) map[plugin.Segment]bool {
-	had := make(map[spot]*plugin.Domain, len(base))
-	for i := range base {
-		had[spotOf(&base[i])] = &base[i]
-	}
+	had, has := spots(base), spots(head)
 	out := map[plugin.Segment]bool{}
-	for i := range head {
-		d := &head[i]
-		old, ok := had[spotOf(d)]
+	for at, d := range has {
+		old, ok := had[at]
 		if !ok || !slices.Equal(old.NICs, d.NICs) || old.Private != d.Private || len(old.Gates)+len(d.Gates) > 0 {
-			out[d.Segment] = true
+			out[at.segment] = true
 		}
-		delete(had, spotOf(d))
 	}
 	for at := range had {
-		out[at.segment] = true
+		if has[at] == nil {
+			out[at.segment] = true
+		}
 	}
 	return out
 }
 
-// A spot is a network in one of its broadcast domains.
+// A spot is a network in one of its broadcast domains. Those of pods may look alike,
+// and are told apart by their order.
 type spot struct {
 	network schema.ID
 	segment plugin.Segment
+	nth     int
 }
 
-func spotOf(d *plugin.Domain) spot { return spot{d.Network, d.Segment} }
+func spots(domains []plugin.Domain) map[spot]*plugin.Domain {
+	out := make(map[spot]*plugin.Domain, len(domains))
+	for i := range domains {
+		at := spot{network: domains[i].Network, segment: domains[i].Segment}
+		for out[at] != nil {
+			at.nth++
+		}
+		out[at] = &domains[i]
+	}
+	return out
+}
 
 func members(domains []plugin.Domain, about func(resource.Owner) bool) []Way {
 	with := map[plugin.Segment][]*plugin.Domain{}
@@ -79,11 +88,13 @@ func members(domains []plugin.Domain, about func(resource.Owner) bool) []Way {
 		if len(d.Gates) > 0 {
 			continue
 		}
+		told := map[schema.ID]bool{} // pods of one network may look alike
 		for _, e := range with[d.Segment] {
 			to := e.Network.String()
-			if len(e.Gates) > 0 || !d.Private.Hears(e.Private) || !own && !about(resource.Owner(to)) {
+			if told[e.Network] || len(e.Gates) > 0 || !d.Private.Hears(e.Private) || !own && !about(resource.Owner(to)) {
 				continue
 			}
+			told[e.Network] = true
 			for _, n := range d.NICs {
 				out = append(out, Way{From: "nic/" + n, To: to, Ports: "all"})
 			}

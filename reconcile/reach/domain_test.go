@@ -104,3 +104,20 @@ func TestHeardInPods(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// Pods are untagged, each on its own switch: their domains look alike.
+func TestHeardInPodsThatLookAlike(t *testing.T) {
+	one, two := domain("guests", plugin.Private{}, "v1"), domain("guests", plugin.Private{}, "v2")
+	more := domain("guests", plugin.Private{}, "v2", "v3")
+	got := reach.Heard([]plugin.Domain{one, two}, []plugin.Domain{one, more}, everyone)
+	if want := []string{"nic/a/v3/guests -> network/a/guests all"}; !slices.Equal(lines(got.Added), want) || got.Removed != nil {
+		t.Errorf("a NIC comes: %+v", got)
+	}
+	got = reach.Heard([]plugin.Domain{one, two}, []plugin.Domain{two}, everyone)
+	if want := []string{"nic/a/v1/guests -> network/a/guests all"}; !slices.Equal(lines(got.Removed), want) || got.Added != nil {
+		t.Errorf("a pod goes: %+v", got)
+	}
+	if all := reach.Members([]plugin.Domain{one, two}); len(all) != 2 {
+		t.Errorf("members: %v", all)
+	}
+}

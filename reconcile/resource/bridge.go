@@ -28,8 +28,8 @@ type VLAN struct {
 	ID  int    `json:"id"` // 1 to 4094
 }
 
-// VXLAN makes a Link a VXLAN tunnel of the kernel's: either a mesh of FDB entries,
-// or one multicast group.
+// VXLAN makes a Link a VXLAN tunnel of the kernel's: a mesh of FDB entries, one
+// multicast group, or what a routing daemon of the host makes of it.
 type VXLAN struct {
 	VNI     uint32     `json:"vni"`
 	Local   netip.Addr `json:"local"`
@@ -47,6 +47,13 @@ type VXLAN struct {
 	// Group is the multicast group that Dev joins instead of Remotes.
 	Group netip.Addr `json:"group,omitzero"`
 	Dev   string     `json:"dev,omitempty"`
+	// External leaves the FDB to a routing daemon of the host's (BGP EVPN), which
+	// marks what is for everybody like anybody else: weft then neither puts entries
+	// there nor looks at them. Without Learning, Remotes, Peers and Group.
+	External bool `json:"external,omitempty"`
+	// Joined says that other hosts of the tree have the VXLAN, so that the daemon
+	// should know remotes. It is for people, no state of the link.
+	Joined bool `json:"joined,omitempty"`
 	// Endpoint is the net.addr that carries Local, where weft makes it.
 	Endpoint *ID `json:"endpoint,omitempty"`
 }
@@ -98,7 +105,7 @@ func (l Link) special(h hash) hash {
 		h = h.str("vlan").str(v.Dev).num(uint64(v.ID))
 	}
 	if v := l.VXLAN; v != nil {
-		h = h.str("vxlan").num(uint64(v.VNI)).str(v.Local.String()).num(uint64(v.DstPort)).num(uint64(v.TTL)).flag(v.Learning)
+		h = h.str("vxlan").num(uint64(v.VNI)).str(v.Local.String()).num(uint64(v.DstPort)).num(uint64(v.TTL)).flag(v.Learning).flag(v.External)
 		h = h.str(v.Group.String()).str(v.Dev).num(uint64(len(v.Remotes)))
 		for _, r := range v.Remotes {
 			h = h.str(r.String())
@@ -138,14 +145,18 @@ func (l Link) specialFields() []Field {
 		{Name: "group", Value: address(x.Group), Fixed: true},
 		{Name: "local", Value: address(x.Local)},
 		{Name: "ttl", Value: number(x.TTL)},
-		{Name: "learning", Value: boolean(x.Learning)},
+		// In place, what is in the FDB would stay: learned, or by a daemon.
+		{Name: "learning", Value: boolean(x.Learning), Fixed: true},
 		{Name: "fdb", Value: x.fdb(), Lines: true},
 	}
 }
 
 // fdb lists where frames go, in lines.
 func (v *VXLAN) fdb() string {
-	lines := make([]string, 0, len(v.Remotes)+len(v.Peers))
+	lines := make([]string, 0, len(v.Remotes)+len(v.Peers)+1)
+	if v.External {
+		lines = append(lines, "by the host's routing daemon (BGP EVPN)")
+	}
 	for _, r := range v.Remotes {
 		lines = append(lines, "all dst "+r.String())
 	}

@@ -268,6 +268,7 @@ type observedJSON[E any] struct {
 	Foreign       []foreignJSON      `json:"foreign,omitempty"`
 	Unread        []unreadJSON       `json:"unread,omitempty"`
 	Unbound       map[Owner][]string `json:"unbound,omitempty"`
+	Notices       map[Owner][]string `json:"notices,omitempty"`
 	Guests        []GuestPort        `json:"guests,omitempty"`
 }
 
@@ -284,7 +285,7 @@ type unreadJSON struct {
 
 // MarshalJSON implements json.Marshaler.
 func (x *Observed) MarshalJSON() ([]byte, error) {
-	w := observedJSON[entryOut]{FormatVersion: FormatVersion, Set: make([]entryOut, 0, len(x.Set)), Unbound: x.Unbound, Guests: x.Guests}
+	w := observedJSON[entryOut]{FormatVersion: FormatVersion, Set: make([]entryOut, 0, len(x.Set)), Unbound: x.Unbound, Notices: x.Notices, Guests: x.Guests}
 	for _, id := range x.Set.IDs() {
 		w.Set = append(w.Set, x.Set[id].out(""))
 	}
@@ -321,6 +322,7 @@ func (x *Observed) UnmarshalJSON(b []byte) error {
 		out.Unread = append(out.Unread, Unread(u))
 	}
 	maps.Copy(out.Unbound, w.Unbound)
+	maps.Copy(out.Notices, w.Notices)
 	out.Guests = w.Guests
 	*x = *out
 	return nil

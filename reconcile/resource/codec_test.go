@@ -80,7 +80,7 @@ func drawState(r *rand.Rand, kind Kind) State {
 			l.VLAN = &VLAN{word(), number()}
 		case 2:
 			l.VXLAN = &VXLAN{
-				uint32(number()), addr(), number(), number(), flag(), []netip.Addr{addr()}, []Peer{{word(), addr()}}, addr(), word(), maybe(),
+				uint32(number()), addr(), number(), number(), flag(), []netip.Addr{addr()}, []Peer{{word(), addr()}}, addr(), word(), flag(), flag(), maybe(),
 			}
 		}
 		return l
@@ -233,9 +233,10 @@ func TestIntentAndObservedRoundTrip(t *testing.T) {
 		o.Foreign[ID{KindNS, "x"}] = "made by hand"
 		o.Unread = []Unread{{KindSet, "r0", "exit 1"}}
 		o.Unbound["network/acme/n0"] = []string{"port:a"}
+		o.Notices["network/acme/n1"] = []string{"the daemon has told nothing"}
 		var seen Observed
 		roundTrip(t, o, &seen)
-		if !reflect.DeepEqual(o.Foreign, seen.Foreign) || !reflect.DeepEqual(o.Unread, seen.Unread) || !reflect.DeepEqual(o.Unbound, seen.Unbound) || len(o.Set) != len(seen.Set) {
+		if !reflect.DeepEqual(o.Foreign, seen.Foreign) || !reflect.DeepEqual(o.Unread, seen.Unread) || !reflect.DeepEqual(o.Unbound, seen.Unbound) || !reflect.DeepEqual(o.Notices, seen.Notices) || len(o.Set) != len(seen.Set) {
 			t.Fatalf("seed %d: the observation changed on the way: got %+v, want %+v", seed, seen, o)
 		}
 		for id, e := range o.Set {

@@ -118,6 +118,9 @@ type Observed struct {
 	// Unbound lists flow symbols whose port does not exist yet, by owner:
 	// shown, no drift.
 	Unbound map[Owner][]string
+	// Notices are words for people about what somebody else has yet to do, by
+	// owner: shown, no drift.
+	Notices map[Owner][]string
 	// Guests lists the ports that say which NIC they are, whether anybody wants
 	// one there or not.
 	Guests []GuestPort
@@ -143,7 +146,7 @@ type Unread struct {
 
 // NewObserved returns an empty observation.
 func NewObserved() *Observed {
-	return &Observed{Set: Set{}, Foreign: map[ID]string{}, Unbound: map[Owner][]string{}}
+	return &Observed{Set: Set{}, Foreign: map[ID]string{}, Unbound: map[Owner][]string{}, Notices: map[Owner][]string{}}
 }
 
 // Merge adds what o saw.
@@ -153,6 +156,9 @@ func (x *Observed) Merge(o *Observed) {
 	x.Unread = append(x.Unread, o.Unread...)
 	for k, v := range o.Unbound {
 		x.Unbound[k] = append(x.Unbound[k], v...)
+	}
+	for k, v := range o.Notices {
+		x.Notices[k] = append(x.Notices[k], v...)
 	}
 	x.Guests = append(x.Guests, o.Guests...)
 }

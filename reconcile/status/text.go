@@ -47,6 +47,9 @@ func (s *Status) Line() string {
 	if c := s.Condition(Suspended); c.True {
 		out += ", suspended: " + clean(c.Message)
 	}
+	if c := s.Condition(Reconciling); c.True && c.Reason == ReconcilingWaits {
+		out += ", waiting: " + clean(c.Message)
+	}
 	return out
 }
 

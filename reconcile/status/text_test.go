@@ -195,4 +195,8 @@ func TestLine(t *testing.T) {
 	if s.HostSuspended() {
 		t.Error("the host is suspended")
 	}
+	s.Set(Condition{Type: Reconciling, True: true, Reason: ReconcilingWaits, Message: "another weft changes this host"}, now)
+	if got := s.Line(); got != "Ready (main@77aa00ff77aa), waiting: another weft changes this host" {
+		t.Error(got) // who asked for a pass did not get it
+	}
 }

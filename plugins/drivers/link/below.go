@@ -38,6 +38,7 @@ func (k *look) below(out *resource.Observed, n *note, byName map[string]*iface, 
 			owner = k.guess(st.ID(), k.stray())
 		}
 		k.put(out, drifted(st, drift), owner)
+		k.lonely(out, st.ID(), entries[l.index])
 	}
 	for name, s := range in {
 		if id := resource.LinkID("", name); byName[name] == nil && !k.desires(id) {
@@ -47,6 +48,19 @@ func (k *look) below(out *resource.Observed, n *note, byName map[string]*iface, 
 	}
 	k.inPlace(out, byName)
 	return nil
+}
+
+// lonely tells of a VXLAN that other hosts have too, and for which the host's routing
+// daemon has written none of them.
+func (k *look) lonely(out *resource.Observed, id resource.ID, entries []resource.Peer) {
+	e := k.desired[id]
+	l, _ := e.State.(resource.Link)
+	if l.VXLAN == nil || !l.VXLAN.External || !l.VXLAN.Joined {
+		return
+	}
+	if !slices.ContainsFunc(entries, func(p resource.Peer) bool { return p.MAC == everybody }) {
+		out.Notices[e.Owner] = append(out.Notices[e.Owner], "no remote VTEP is known on "+l.Name+": the host's routing daemon (BGP EVPN) has told none")
+	}
 }
 
 // inPlace reports what is not weft's where a bridge, a VLAN or a VXLAN is wanted.
@@ -93,7 +107,12 @@ func (k *look) specialState(l iface, asked resource.Link, byIndex map[int32]ifac
 	case "vxlan":
 		v := l.vxlan
 		v.Dev = byIndex[l.lower].name
-		putFDB(&v, entries)
+		// One that learns is a mesh still, whose entries nobody else takes away.
+		if x := asked.VXLAN; x != nil && x.External && !v.Learning {
+			v.External = true
+		} else {
+			putFDB(&v, entries)
+		}
 		st.VXLAN = &v
 		if !l.silent {
 			drift = append(drift, "the host's own stack speaks on it")
@@ -108,7 +127,7 @@ func (k *look) specialState(l iface, asked resource.Link, byIndex map[int32]ifac
 		st.MTU = 0
 	}
 	if asked.VXLAN != nil && st.VXLAN != nil {
-		st.VXLAN.Endpoint = asked.VXLAN.Endpoint
+		st.VXLAN.Endpoint, st.VXLAN.Joined = asked.VXLAN.Endpoint, asked.VXLAN.Joined
 	}
 	return st, drift
 }

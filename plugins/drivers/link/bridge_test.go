@@ -69,12 +69,16 @@ func TestVXLANRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*resource.VXLAN){
-		"vni 0":                    func(v *resource.VXLAN) { v.VNI = 0 },
-		"vni 16777216":             func(v *resource.VXLAN) { v.VNI = 1 << 24 },
-		"no address of this host":  func(v *resource.VXLAN) { v.Local = netip.Addr{} },
-		"no UDP port":              func(v *resource.VXLAN) { v.DstPort = 65536 },
-		"TTL":                      func(v *resource.VXLAN) { v.TTL = 256 },
-		"multicast group":          func(v *resource.VXLAN) { v.Group = a("239.0.0.1"); v.Dev = "eth0" },
+		"vni 0":                   func(v *resource.VXLAN) { v.VNI = 0 },
+		"vni 16777216":            func(v *resource.VXLAN) { v.VNI = 1 << 24 },
+		"no address of this host": func(v *resource.VXLAN) { v.Local = netip.Addr{} },
+		"no UDP port":             func(v *resource.VXLAN) { v.DstPort = 65536 },
+		"TTL":                     func(v *resource.VXLAN) { v.TTL = 256 },
+		"multicast group":         func(v *resource.VXLAN) { v.Group = a("239.0.0.1"); v.Dev = "eth0" },
+		"no entries, group":       func(v *resource.VXLAN) { v.External = true },
+		"or learning beside it": func(v *resource.VXLAN) {
+			*v = resource.VXLAN{VNI: 7, Local: v.Local, DstPort: 4789, External: true, Learning: true}
+		},
 		"a device is for":          func(v *resource.VXLAN) { v.Dev = "eth0" },
 		"fd00::2 is no remote":     func(v *resource.VXLAN) { v.Remotes = []netip.Addr{a("fd00::2")} },
 		"239.0.0.1 is no remote":   func(v *resource.VXLAN) { v.Remotes = []netip.Addr{a("239.0.0.1")} },

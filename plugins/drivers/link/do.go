@@ -111,6 +111,8 @@ type site struct {
 	gone []iface
 	// seen are the links that were there when guests' were first looked for.
 	seen []iface
+	// places are the links that have one for filters, once that was asked.
+	places map[int32]bool
 	// guards is what may pass ports as it was, guarded are the ports for which it was
 	// written.
 	guards  *guards
@@ -208,10 +210,16 @@ func (x *site) drop(ctx context.Context, st *plan.Step) error {
 	case resource.KindLink:
 		ns, name, _ := cut(id.Name)
 		if l, ok := st.Before().(resource.Link); ok {
-			return errors.Join(x.dropLink(l), x.dropGuardsIn(ctx, l))
+			if err := x.dropLink(l); err != nil {
+				return err
+			}
+			return x.dropPortsIn(ctx, l)
 		}
 		if ns == "" {
-			return errors.Join(x.dropNamed(name), x.dropGuardsIn(ctx, resource.Link{Name: name, Bridge: &resource.LinuxBridge{}}))
+			if err := x.dropNamed(name); err != nil {
+				return err
+			}
+			return x.dropPortsIn(ctx, resource.Link{Name: name, Bridge: &resource.LinuxBridge{}})
 		}
 	case resource.KindAddr:
 		if a, ok := addrOf(id); ok {

@@ -176,14 +176,23 @@ func checkVXLAN(v *resource.VXLAN) error {
 	if v.TTL < 0 || v.TTL > 255 {
 		wrong = append(wrong, fmt.Sprintf("a TTL of %d", v.TTL))
 	}
-	if v.Group != (netip.Addr{}) && (!v.Group.IsMulticast() || v.Dev == "" || v.Group.Is4() != v.Local.Is4() || len(v.Remotes) > 0) {
-		wrong = append(wrong, "a multicast group has a device, the family of the local address, and no remotes beside it")
-	}
-	if v.Dev != "" && v.Group == (netip.Addr{}) {
-		wrong = append(wrong, "a device is for a multicast group only")
-	}
-	if wrong != nil {
+	if wrong = append(wrong, ends(v)...); wrong != nil {
 		return fmt.Errorf("vxlan: %s", strings.Join(wrong, "; "))
 	}
 	return nil
+}
+
+// ends lists what is wrong with how v finds the others.
+func ends(v *resource.VXLAN) (wrong []string) {
+	group := v.Group != (netip.Addr{})
+	if group && (!v.Group.IsMulticast() || v.Dev == "" || v.Group.Is4() != v.Local.Is4() || len(v.Remotes) > 0) {
+		wrong = append(wrong, "a multicast group has a device, the family of the local address, and no remotes beside it")
+	}
+	if v.External && (v.Learning || len(v.Remotes) > 0 || len(v.Peers) > 0 || group) {
+		wrong = append(wrong, "a routing daemon's VXLAN has no entries, group or learning beside it")
+	}
+	if v.Dev != "" && !group {
+		wrong = append(wrong, "a device is for a multicast group only")
+	}
+	return wrong
 }

@@ -319,20 +319,30 @@ func (x *site) dropGuard(ctx context.Context, id string) error {
 	return nil
 }
 
-// dropGuardsIn removes the rules of the ports that went with a bridge.
-func (x *site) dropGuardsIn(ctx context.Context, l resource.Link) error {
+// dropPortsIn forgets the ports that went with a bridge, and removes their rules; those
+// of one that is still there stay.
+func (x *site) dropPortsIn(ctx context.Context, l resource.Link) error {
 	if l.Bridge == nil {
 		return nil
 	}
-	var errs error
-	for _, name := range slices.Sorted(maps.Keys(x.note.Ports)) {
-		// The rules are written before they are noted.
-		if p := x.note.Ports[name].State; p.Bridge == l.Name && p.Guard != nil {
-			errs = errors.Join(errs, x.dropGuard(ctx, name))
-			delete(x.note.Guards, name)
-		}
+	_, there, err := linkNamed(x.root, l.Name)
+	if err != nil || there {
+		return err
 	}
-	return errs
+	for _, name := range slices.Sorted(maps.Keys(x.note.Ports)) {
+		p := x.note.Ports[name].State
+		if p.Bridge != l.Name {
+			continue
+		}
+		if p.Guard != nil { // the rules are written before they are noted
+			if failed := x.dropGuard(ctx, name); failed != nil {
+				err = errors.Join(err, failed)
+				continue
+			}
+		}
+		x.note.drop(resource.BridgePortID(name))
+	}
+	return err
 }
 
 func (x *site) noBlock(name string) bool {

@@ -5,10 +5,12 @@ package link_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -180,6 +182,40 @@ func TestGuardsOfACrash(t *testing.T) {
 	}
 }
 
+// TestPortsGoWithTheirBridge: nothing is left of them, neither rules nor a note; while
+// the bridge stays, as one that another hand took, they keep their rules.
+func TestPortsGoWithTheirBridge(t *testing.T) {
+	w := newWorld(t)
+	name := table(t, w)
+	br := resource.Link{Name: w.br, Up: true, Bridge: &resource.LinuxBridge{Deaf: true}}
+	guarded := resource.BridgePort{Bridge: w.br, IfaceID: "acme/web-1/eth0", MAC: "02:00:00:00:00:01", Guard: everything("02:00:00:00:00:01")}
+	bare := resource.BridgePort{Bridge: w.br, IfaceID: "acme/web-2/eth0", MAC: "02:00:00:00:00:02"}
+	noted := func() (out []string) {
+		t.Helper()
+		var all struct{ Ports map[string]any }
+		b, err := os.ReadFile(filepath.Join(w.h.RunDir, "marks", "link", "host"))
+		if err == nil {
+			err = json.Unmarshal(b, &all)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.Sorted(maps.Keys(all.Ports))
+	}
+	rules := func() bool { return exec.Command("nft", "list", "table", "bridge", name).Run() == nil }
+	do(t, link.New(w.h), steps(false, br, guarded, bare))
+	sh(t, "", "ip link set "+w.br+" group default") // it is weft's no more
+	do(t, link.New(w.h), steps(true, br))
+	if got := noted(); len(got) != 2 || !rules() {
+		t.Errorf("of a bridge that stayed the ports %v are noted, rules: %v", got, rules())
+	}
+	sh(t, "", "ip link set "+w.br+" group "+group(w))
+	do(t, link.New(w.h), steps(true, br))
+	if got := noted(); len(got) > 0 || rules() {
+		t.Errorf("of a bridge that went the ports %v are noted, rules: %v", got, rules())
+	}
+}
+
 // opens tries a TCP connection to a listener that answers at once.
 func opens(from, addr string, port int) bool {
 	return exec.Command("ip", "netns", "exec", from, "nc", "-z", "-w1", addr, fmt.Sprint(port)).Run() == nil
@@ -203,9 +239,9 @@ func answer(t *testing.T, ns string, ports ...int) {
 
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(3 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(15 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("not in 3 s: " + what)
+			t.Fatal("not in 15 s: " + what)
 		}
 	}
 }

@@ -36,7 +36,10 @@ const workers = 4
 type Driver struct {
 	host  *host.Host
 	marks *host.Marks
-	proto uint8
+	// places are the links, by index, that weft gave a place for filters; each with the
+	// cookie of the host's namespace.
+	places *host.Marks
+	proto  uint8
 	// group is that of the links that weft makes in the host's namespace as
 	// bridge, VLAN or VXLAN, handle that of its limits.
 	group, handle uint32
@@ -73,7 +76,7 @@ const (
 func New(h *host.Host) *Driver {
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(h.Instance))
-	d := &Driver{host: h, marks: h.Marks("link"), proto: Protocol, notes: map[string]*note{}, stamps: map[string]uint64{}, life: context.Background()}
+	d := &Driver{host: h, marks: h.Marks("link"), places: h.Marks("link.places"), proto: Protocol, notes: map[string]*note{}, stamps: map[string]uint64{}, life: context.Background()}
 	if h.Instance != "weft" {
 		d.proto = uint8(200 + sum.Sum32()%50)
 	}

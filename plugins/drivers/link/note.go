@@ -25,9 +25,6 @@ type note struct {
 	Limits map[string]bound[resource.Qdisc]      `json:"limits,omitempty"`
 	// Guards are digests of the kernel's text of what may pass ports, by name of ID.
 	Guards map[string]uint64 `json:"guards,omitempty"`
-	// Places are the links, by index, that weft gave a place for filters: it has no
-	// room for a mark.
-	Places map[int32]bool `json:"places,omitempty"`
 }
 
 // madeLink is a link as it was asked for: empty MAC and MTU are the kernel's.
@@ -46,13 +43,13 @@ type setting struct {
 func (n *note) clone() *note {
 	return &note{
 		Cookie: n.Cookie, Links: filled(n.Links), Owners: filled(n.Owners), Sysctls: filled(n.Sysctls),
-		Ports: filled(n.Ports), Limits: filled(n.Limits), Guards: filled(n.Guards), Places: filled(n.Places),
+		Ports: filled(n.Ports), Limits: filled(n.Limits), Guards: filled(n.Guards),
 	}
 }
 
-func filled[K comparable, V any](m map[K]V) map[K]V {
+func filled[V any](m map[string]V) map[string]V {
 	if m == nil {
-		return map[K]V{}
+		return map[string]V{}
 	}
 	return maps.Clone(m)
 }

@@ -100,7 +100,8 @@ func (x *site) lower(l resource.Link) (iface, error) {
 	return lower, err
 }
 
-// fits reports whether cur can become l without being made anew.
+// fits reports whether cur can become l without being made anew. A VXLAN that begins
+// or ends to learn is: what was learned, and what a routing daemon wrote, would stay.
 func fits(cur iface, l resource.Link, lower iface) bool {
 	switch {
 	case l.Bridge != nil:
@@ -111,7 +112,7 @@ func fits(cur iface, l resource.Link, lower iface) bool {
 		return cur.kind == "veth" && cur.peerNS == -1
 	}
 	v := l.VXLAN
-	return cur.kind == "vxlan" && cur.vxlan.VNI == v.VNI && cur.vxlan.DstPort == v.DstPort && cur.vxlan.Group == v.Group &&
+	return cur.kind == "vxlan" && cur.vxlan.VNI == v.VNI && cur.vxlan.DstPort == v.DstPort && cur.vxlan.Group == v.Group && cur.vxlan.Learning == v.Learning &&
 		cur.lower == lower.index && (!cur.vxlan.Local.IsValid() || cur.vxlan.Local.Is4() == v.Local.Is4())
 }
 
@@ -195,7 +196,7 @@ func (x *site) dress(cur iface, l resource.Link, lower iface) error {
 	}
 	same := l.Bridge != nil && !cur.stp && cur.bridge.Snooping == l.Bridge.Snooping
 	if v := l.VXLAN; v != nil {
-		same = cur.vxlan.Local == v.Local && cur.vxlan.TTL == v.TTL && cur.vxlan.Learning == v.Learning
+		same = cur.vxlan.Local == v.Local && cur.vxlan.TTL == v.TTL
 	}
 	if !same {
 		msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
@@ -209,7 +210,7 @@ func (x *site) dress(cur iface, l resource.Link, lower iface) error {
 			return err
 		}
 	}
-	if l.VXLAN != nil {
+	if l.VXLAN != nil && !l.VXLAN.External {
 		return x.setFDB(cur.index, l.VXLAN)
 	}
 	return nil

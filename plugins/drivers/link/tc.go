@@ -3,8 +3,7 @@ package link
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink/nl"
@@ -129,33 +128,65 @@ func (d *Driver) parseFilter(m []byte) filter {
 func (d *Driver) filterMark() string { return "weft/" + d.host.Instance + "/" }
 
 // clsact gives a link a place for filters, unless it has one. It is noted before it
-// is made.
+// is made: it has no room for a mark.
 func (x *site) clsact(index int32) error {
+	if err := x.lookPlaces(); err != nil || x.places[index] {
+		return err
+	}
+	if err := x.d.places.Put(placeKey(index), x.root.Cookie); err != nil {
+		return err
+	}
+	msg := &nl.TcMsg{Ifindex: index, Handle: unclassified, Parent: atClsact}
+	err := ask(x.root, unix.RTM_NEWQDISC, unix.NLM_F_CREATE|unix.NLM_F_EXCL, msg, nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated("clsact")))
+	if errors.Is(err, unix.EEXIST) { // another hand was faster
+		return x.d.places.Drop(placeKey(index))
+	}
+	if err != nil {
+		return fmt.Errorf("clsact: %w", err)
+	}
+	x.places[index] = true
+	return nil
+}
+
+// lookPlaces reads, once, which links have places for filters, and drops the notes of
+// those of links that are gone.
+func (x *site) lookPlaces() error {
+	if x.places != nil {
+		return nil
+	}
 	all, err := disciplines(x.root)
-	if err != nil || slices.ContainsFunc(all, func(q discipline) bool { return q.index == index && q.parent == atClsact }) {
+	if err != nil {
 		return err
 	}
 	now, err := links(x.root)
 	if err != nil {
 		return err
 	}
-	maps.DeleteFunc(x.note.Places, func(i int32, _ bool) bool {
-		return !slices.ContainsFunc(now, func(l iface) bool { return l.index == i })
-	})
-	x.note.Places[index] = true
-	if err := x.d.save(x.ns, x.note); err != nil {
-		return err
+	there := make(map[string]bool, len(now))
+	for _, l := range now {
+		there[placeKey(l.index)] = true
 	}
-	msg := &nl.TcMsg{Ifindex: index, Handle: unclassified, Parent: atClsact}
-	err = ask(x.root, unix.RTM_NEWQDISC, unix.NLM_F_CREATE|unix.NLM_F_EXCL, msg, nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated("clsact")))
-	if errors.Is(err, unix.EEXIST) { // another hand was faster
-		delete(x.note.Places, index)
-		return nil
+	for _, key := range x.d.places.Keys() {
+		if !there[key] {
+			err = errors.Join(err, x.d.places.Drop(key))
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("clsact: %w", err)
+	x.places = map[int32]bool{}
+	for _, q := range all {
+		if q.parent == atClsact {
+			x.places[q.index] = true
+		}
 	}
-	return nil
+	return err
+}
+
+// placeKey is that of the note that weft made the place for filters of a link.
+func placeKey(index int32) string { return strconv.Itoa(int(index)) }
+
+// placed reports whether weft made it, in this namespace.
+func (x *site) placed(index int32) bool {
+	var cookie uint64
+	return x.d.places.Load(placeKey(index), &cookie) && cookie == x.root.Cookie
 }
 
 // unclassified is the handle that clsact has: TC_H_MAKE(TC_H_CLSACT, 0).
@@ -197,7 +228,7 @@ func (x *site) dropFilter(f filter) error {
 	if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("remove filter %s: %w", f.name, err)
 	}
-	if !x.note.Places[f.index] {
+	if !x.placed(f.index) {
 		return nil
 	}
 	for _, parent := range []uint32{atIngress, atEgress} {
@@ -206,10 +237,10 @@ func (x *site) dropFilter(f filter) error {
 			return err
 		}
 	}
-	delete(x.note.Places, f.index) // before it goes: who makes one afterwards is another
-	if err := x.d.save(x.ns, x.note); err != nil {
+	if err := x.d.places.Drop(placeKey(f.index)); err != nil { // before it goes: who makes one afterwards is another
 		return err
 	}
+	delete(x.places, f.index)
 	msg := &nl.TcMsg{Ifindex: f.index, Handle: unclassified, Parent: atClsact}
 	err = ask(x.root, unix.RTM_DELQDISC, 0, msg, nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated("clsact")))
 	if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENODEV) {

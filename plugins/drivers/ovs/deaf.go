@@ -12,9 +12,10 @@ import (
 
 // A deaf port stands on a link that the switch does not have open: the link was
 // made anew under its old name (a router's namespace was deleted, a guest
-// restarted), and the switch still holds the one before. The database shows
-// no more of it than a new ifindex, which wakes whoever watches. The kernel does: a switch sets every link that it opens
-// promiscuous (dpif-netdev's port_create, and the kernel's datapath alike).
+// restarted), and the switch still holds the one before. The database shows no more
+// of it than a new ifindex, which wakes whoever watches. The kernel does: a switch
+// sets every link that it opens promiscuous (dpif-netdev's port_create, and the
+// kernel's datapath alike).
 
 const deafWords = "its interface was made anew, and the switch still listens to the one before"
 

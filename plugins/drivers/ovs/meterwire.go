@@ -69,8 +69,8 @@ func tellLoose(out map[uint32]meter, loose map[uint32]uint32) {
 
 // able reads the meters, and reports whether the switch has such as weft makes; the
 // meters alone where it does not say that. Whether they hold is what the last look
-// said. One connection asks both: a switch that
-// is busy takes its time for each answer.
+// said. One connection asks both: a switch that is busy takes its time for each
+// answer.
 func (d *Driver) able(ctx context.Context, bridge string) (now map[uint32]meter, able bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

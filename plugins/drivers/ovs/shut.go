@@ -21,8 +21,9 @@ func (v *view) isShut(p *port) bool {
 	return open && p.link.Error == nil && v.shut[p.Name]
 }
 
-// unready is st with a guest's link that the switch does not serve yet, and why: to be mended, and nobody's tampering,
-// since a guest's device comes and goes, and is down for a moment when it is made.
+// unready is st with a guest's link that the switch does not serve yet, and why: to be
+// mended, and nobody's tampering, since a guest's device comes and goes, and is down for
+// a moment when it is made.
 func unready(st resource.Port, why string) resource.State {
 	s, ok := observed(st, []string{why}).(resource.Seen)
 	s.Rebound = ok

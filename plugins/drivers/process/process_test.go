@@ -104,8 +104,8 @@ func TestEveryChangeOfAField(t *testing.T) {
 func TestReload(t *testing.T) {
 	w := newWorld(t)
 	file := filepath.Join(t.TempDir(), "loaded")
-	p := shell("a", "trap 'echo x >> "+file+"' HUP; echo up; while :; do sleep 0.05; done") // wait could miss a signal
-	p.Reload = "HUP"
+	p := shell("a", "trap 'echo x >> "+file+"' USR1; echo up; while :; do sleep 0.05; done") // wait could miss a signal, and nohup takes HUP away
+	p.Reload = "USR1"
 	must(t, w.make(p))
 	w.until("the signal is trapped", func() bool {
 		b, _ := os.ReadFile(w.driver().logPath("a"))

@@ -75,10 +75,6 @@ func vlan(s *model.Segment) uint32 {
 	return s.VNet
 }
 
-func multicast(n *model.Network) bool {
-	return n.Physical.Spec.VXLAN != nil && n.Physical.Spec.VXLAN.Mode == "Multicast"
-}
-
 // A draft designs one segment of a network on one host.
 type draft struct {
 	n      *model.Network
@@ -125,7 +121,7 @@ func (d *draft) tunnel() bool {
 	if !d.host.TunnelIP.IsValid() {
 		return d.alone()
 	}
-	t := bridge.Tunnel{VNI: d.on.VNet, Port: d.n.Physical.VXLANPort(), MTU: d.n.MTU, Multicast: multicast(d.n)}
+	t := bridge.Tunnel{VNI: d.on.VNet, Port: d.n.Physical.VXLANPort(), MTU: d.n.MTU, Multicast: d.n.Physical.VXLANMode() == model.Multicast, EVPN: d.n.Physical.VXLANMode() == model.EVPN}
 	if dev, _ := plugin.Endpoint(d.host); t.Multicast && dev == "" {
 		d.out.Diags.Errorf(d.host.Doc.At("spec"), "tunnel-endpoint", "the tunnel endpoint %s is not the address of a bridge of host %s, which multicast VXLAN needs", d.host.TunnelIP, d.host.Name).
 			Offending(d.host.TunnelIP.String()).Hintf("give a bridge the address, or use vxlan mode Unicast")

@@ -49,9 +49,11 @@ func (d *draft) firewall() {
 	}
 	d.out.Flow(d.host.Name, nil, f.Rules()...)
 	slices.SortFunc(d.groups, func(a, b *model.Groups) int { return cmp.Compare(a.Key, b.Key) })
-	for _, g := range d.groups {
-		d.out.Join(d.host.Name, f.Policy(g, d.policies[g.Key]))
-	}
+	d.out.Flows(d.host.Name, 0, func(all *resource.Flows) {
+		for _, g := range d.groups {
+			all.Join(f.Policy(g, d.policies[g.Key]))
+		}
+	})
 }
 
 // local lists the segment's own addresses.

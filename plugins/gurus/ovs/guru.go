@@ -104,36 +104,46 @@ type draft struct {
 }
 
 func (d *draft) guests() {
-	here := func(nic *model.NIC) bool { return nic.Running && slices.Contains(nic.Hosts, d.host.Name) }
 	count := 0
 	for _, nic := range d.on.NICs {
-		if here(nic) {
+		if d.here(nic) {
 			count++
 		}
 	}
-	d.out.Room(d.host.Name, count)
-	for _, nic := range d.on.NICs {
-		if !here(nic) {
-			continue
-		}
-		sym := resource.NICSym(nic.ID, nic.MAC.String())
-		if nic.Interface != "" {
-			d.out.FreeInterface(d.host, nic)
-			p := resource.Port{
-				Bridge: resource.IntegrationBridge, Name: nic.Interface,
-				IfaceID: nic.ID, MAC: nic.MAC.String(),
-			}
-			sym = resource.PortSym(nic.Interface)
-			d.out.Ask(d.host.Name, p, nic.Pos)
-			d.made = append(d.made, p.ID())
-		}
-		if !nic.Up() {
-			d.out.Write(d.host.Name, author(nic), pipeline.Down(sym))
-			continue
-		}
-		d.ports = append(d.ports, sym)
-		d.out.Write(d.host.Name, author(nic), pipeline.Limit(pipeline.Isolate(d.guest(nic, sym), d.isolation()), sym, d.n.Rate(nic))...)
+	if count == 0 {
+		return
 	}
+	d.out.Flows(d.host.Name, count, func(f *resource.Flows) {
+		for _, nic := range d.on.NICs {
+			if d.here(nic) {
+				f.Write(author(nic), d.port(nic)...)
+			}
+		}
+	})
+}
+
+func (d *draft) here(nic *model.NIC) bool {
+	return nic.Running && slices.Contains(nic.Hosts, d.host.Name)
+}
+
+// port asks for the port of a NIC where weft plugs it, and returns its rules.
+func (d *draft) port(nic *model.NIC) []resource.Flow {
+	sym := resource.NICSym(nic.ID, nic.MAC.String())
+	if nic.Interface != "" {
+		d.out.FreeInterface(d.host, nic)
+		p := resource.Port{
+			Bridge: resource.IntegrationBridge, Name: nic.Interface,
+			IfaceID: nic.ID, MAC: nic.MAC.String(),
+		}
+		sym = resource.PortSym(nic.Interface)
+		d.out.Ask(d.host.Name, p, nic.Pos)
+		d.made = append(d.made, p.ID())
+	}
+	if !nic.Up() {
+		return []resource.Flow{pipeline.Down(sym)}
+	}
+	d.ports = append(d.ports, sym)
+	return pipeline.Limit(pipeline.Isolate(d.guest(nic, sym), d.isolation()), sym, d.n.Rate(nic))
 }
 
 // author is who wrote the rules of a NIC's port.

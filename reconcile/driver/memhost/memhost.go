@@ -172,7 +172,7 @@ func asKernel(st resource.State) resource.State {
 	case resource.Link:
 		if s.VXLAN != nil {
 			v := *s.VXLAN
-			v.Endpoint = nil
+			v.Endpoint, v.Joined = nil, false
 			s.VXLAN = &v
 		}
 		return s

@@ -32,6 +32,7 @@ func (n *Node) Receive(a Arrival, _ *Void) error {
 		return err
 	}
 	d.status.NICs = slices.Clone(a.Known)
+	close(d.answers) // it did where it was
 	n.join(d)
 	ctx, cancel := context.WithTimeout(d.alive, time.Minute)
 	defer cancel()
@@ -55,12 +56,21 @@ func (n *Node) Arrived(name string, _ *Void) error {
 	return nil
 }
 
-// Depart says of a guest that its end is none, since it goes on elsewhere. Where it did not go, an end that came meanwhile
+// Depart says of a guest that its end is none, since it goes on elsewhere; it waits until the guest is up. Where it did not go, an end that came meanwhile
 // is one.
 func (n *Node) Depart(p Departure, _ *Void) error {
 	d, err := n.domain(p.Name)
 	if err != nil {
 		return err
+	}
+	if p.Leave {
+		select {
+		case <-d.answers:
+		case <-d.alive.Done():
+			return d.alive.Err()
+		case <-time.After(time.Minute):
+			return fmt.Errorf("%s does not answer yet", p.Name)
+		}
 	}
 	d.change(func(s *GuestStatus) {
 		s.Ended = s.Ended || d.leaves && !p.Leave && !s.Runs

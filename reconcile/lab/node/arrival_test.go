@@ -12,6 +12,7 @@ func TestDeparture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	close(d.answers)
 	n.join(d)
 	listens := func() (goes func()) {
 		d.change(func(s *GuestStatus) { s.Runs, s.Ended = true, false })

@@ -50,6 +50,8 @@ type domain struct {
 	alive context.Context // until it is destroyed
 	stop  context.CancelFunc
 	work  sync.WaitGroup
+	// answers is closed once the guest has run a command: one whose channels it is still setting up must not move.
+	answers chan struct{}
 
 	mu     sync.Mutex
 	leaves bool // for another host
@@ -93,6 +95,7 @@ func (n *Node) Create(g Guest, _ *Void) error {
 	d.work.Go(func() {
 		conn, err := d.boot(d.alive)
 		if err == nil {
+			d.work.Go(d.greet)
 			d.attend(conn)
 		} else if d.alive.Err() == nil {
 			slog.Error("guest", "name", g.Name, "error", err)
@@ -107,7 +110,7 @@ func (n *Node) newDomain(g Guest) (*domain, error) {
 	if err := n.Destroy(g.Name, nil); err != nil {
 		return nil, err
 	}
-	d := &domain{node: n, guest: g, status: GuestStatus{Name: g.Name}}
+	d := &domain{node: n, guest: g, answers: make(chan struct{}), status: GuestStatus{Name: g.Name}}
 	d.alive, d.stop = context.WithCancel(context.Background())
 	return d, nil
 }
@@ -171,6 +174,13 @@ func (d *domain) meet(ctx context.Context) (net.Conn, error) {
 	}
 	d.change(func(s *GuestStatus) { s.Runs, s.Ports = true, ports })
 	return conn, nil
+}
+
+// greet waits for the first answer of a guest that boots.
+func (d *domain) greet() {
+	if _, err := call(d.alive, d.guest.Name, "true"); err == nil {
+		close(d.answers)
+	}
 }
 
 // attend listens to the guest until it ends.
@@ -313,12 +323,17 @@ func (d *domain) take(event map[string]string) {
 func (n *Node) RenewGuest(name string, _ *Void) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", ExecSocket(name))
+	_, err := call(ctx, name, "killall", "-USR1", "udhcpc")
+	return err
+}
+
+// call runs a command in a guest and returns its exit status.
+func call(ctx context.Context, guest string, argv ...string) (int, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", ExecSocket(guest))
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return 0, fmt.Errorf("%s: %w", guest, err)
 	}
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	_, err = initrd.Call(conn, []string{"killall", "-USR1", "udhcpc"}, new(strings.Builder))
-	return err
+	return initrd.Call(conn, argv, new(strings.Builder))
 }

@@ -23,6 +23,7 @@ func asides(p *plan.Plan) []row {
 	section("foreign: not ours, not touched", foreignRows(p))
 	section("not read: nothing is planned here", unreadRows(p))
 	section("unbound: ports that flows wait for", unboundRows(p))
+	section("for others to do", noticeRows(p))
 	return out
 }
 
@@ -101,6 +102,17 @@ func unreadWords(u resource.Unread) string {
 		return string(u.Kind)
 	}
 	return string(u.Kind) + " in namespace " + u.NS
+}
+
+func noticeRows(p *plan.Plan) []row {
+	var out []row
+	for _, n := range p.Notices {
+		out = append(out, row{depth: 1, text: ownerWords(n.Owner)})
+		for _, w := range n.Words {
+			out = append(out, row{depth: 2, kind: detail, text: w})
+		}
+	}
+	return out
 }
 
 // mostSymbols is how many unbound symbols of one owner are listed.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"weft.dev/reconcile/plan"
+	"weft.dev/schema"
 )
 
 // JSON writes r itself, versioned, for machines.
@@ -82,7 +83,7 @@ func GitHub(w io.Writer, r *plan.Report) error {
 				level = "warning"
 			}
 		}
-		_, _ = fmt.Fprintf(out, "::%s title=%s::%s\n", level, title, message(s))
+		_, _ = fmt.Fprintln(out, Annotation(level, schema.Pos{}, title, s))
 	}
 	for _, n := range list {
 		_, _ = fmt.Fprintln(out, n.command())
@@ -134,18 +135,32 @@ func (n *note) command() string {
 	if len(list) > mostMessages {
 		list = append(slices.Clone(list[:mostMessages]), fmt.Sprintf("and %d more", len(n.messages)-mostMessages))
 	}
-	at := ""
-	if n.file != "" {
-		at = "file=" + property(clean(n.file)) + ","
-		if n.line > 0 {
-			at += fmt.Sprintf("line=%d,", n.line)
-		}
-	}
 	lines := make([]string, len(list))
 	for i, l := range list {
 		lines[i] = clean(l)
 	}
-	return fmt.Sprintf("::%s %stitle=weft plan::%s", n.level, at, message(strings.Join(lines, "\n")))
+	return Annotation(n.level, schema.Pos{File: n.file, Line: n.line}, "weft plan", strings.Join(lines, "\n"))
+}
+
+// Annotation is a workflow command: an error, warning or notice at a place, which may be
+// zero or in parts. Text may have lines. Nothing that users wrote begins a command of its
+// own, or controls a terminal that shows the log.
+func Annotation(level string, at schema.Pos, title, text string) string {
+	place := ""
+	if at.File != "" {
+		place = "file=" + property(clean(at.File)) + ","
+		if at.Line > 0 {
+			place += fmt.Sprintf("line=%d,", at.Line)
+		}
+		if at.Col > 0 {
+			place += fmt.Sprintf("col=%d,", at.Col)
+		}
+	}
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = clean(lines[i])
+	}
+	return fmt.Sprintf("::%s %stitle=%s::%s", level, place, property(clean(title)), message(strings.Join(lines, "\n")))
 }
 
 // message escapes the text of a workflow command, property one of its

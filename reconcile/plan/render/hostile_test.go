@@ -47,6 +47,7 @@ func spiced(t *testing.T, spice string) *plan.Report {
 	p.Foreign = []plan.Foreign{{ID: resource.ID{Kind: "net.ns", Name: spice}, Owner: owner, Words: spice}}
 	p.Unread = []resource.Unread{{Kind: "fw.set", NS: spice, Err: spice}}
 	p.Unbound = []plan.Unbound{{Owner: owner, Symbols: []string{spice}}}
+	p.Notices = []plan.Notice{{Owner: owner, Words: []string{spice}}}
 	r := plan.NewReport(spice, spice, []*plan.Plan{p, {Host: "h" + spice, Frozen: spice}})
 	source := plan.Source{File: spice, Line: 1}
 	r.Allocations = []plan.Allocation{{Verb: plan.Update, Owner: spice, Field: spice, From: spice, To: spice}}
@@ -219,6 +220,36 @@ func TestCommentIsCutAndCounted(t *testing.T) {
 		t.Errorf("%d lines shown and %d left out, want 9000 with up to %d headings", shown, left, headings)
 	}
 	outside(t, md)
+}
+
+// TestSummaryIsCut: whatever hosts and daemons say, a comment fits, and names all hosts that fit.
+func TestSummaryIsCut(t *testing.T) {
+	var hosts []*plan.Plan
+	for i := range 30 {
+		hosts = append(hosts, &plan.Plan{Host: fmt.Sprintf("kvm%d", i), Frozen: strings.Repeat("\u20ac ", 20_000)})
+	}
+	md := write(t, func(w io.Writer) error { return render.Markdown(w, plan.NewReport("a", "b", hosts)) })
+	if len(md) > render.MostCharacters || !strings.Contains(md, "- and 10 more\n") || !strings.Contains(md, "lines left out") {
+		t.Errorf("the comment has %d characters", len(md))
+	}
+	outside(t, md)
+}
+
+// TestWrap: lines are broken at blanks, and at the first one where none is in time.
+func TestWrap(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                "",
+		"one two":         "one two",
+		"one two three":   "one two|three",
+		"12345678 90":     "12345678|90",
+		"123456789 90 ab": "123456789|90 ab",
+		"\u20ac\u20ac\u20ac \u20ac\u20ac\u20ac \u20ac": "\u20ac\u20ac\u20ac \u20ac\u20ac\u20ac|\u20ac",
+		"unbroken-as-it-is":                            "unbroken-as-it-is",
+	} {
+		if got := strings.Join(render.Wrap(in, 8), "|"); got != want {
+			t.Errorf("%q is %q, want %q", in, got, want)
+		}
+	}
 }
 
 func TestReportRoundTrip(t *testing.T) {

@@ -195,9 +195,15 @@ func longestRun(s string, c byte) int {
 	return longest
 }
 
+// mostSpan is how many characters one span shows, so that the summary always fits.
+const mostSpan = 500
+
 // span is s as code: nothing in it is markup, link or mention.
 func span(s string) string {
 	s = clean(s)
+	if r := []rune(s); len(r) > mostSpan {
+		s = string(r[:mostSpan]) + "..."
+	}
 	if strings.TrimSpace(s) == "" {
 		return ""
 	}

@@ -1,7 +1,7 @@
 // Package render writes plans for people and machines: text for terminals,
 // Markdown for pull requests, annotations for GitHub, JSON.
 //
-// In goes a plan.Report; out comes text on a writer. cmd imports it. What users
+// In goes a plan.Report; out comes text on a writer. cmd imports it, and status for Wrap. What users
 // wrote cannot break out of its line, fence or annotation.
 package render
 

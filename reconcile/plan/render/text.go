@@ -275,18 +275,31 @@ func (t *terminal) wrapped(r row, left, text, right string) {
 // Wrap breaks s at blanks into lines of at most room characters where it can.
 func Wrap(s string, room int) []string {
 	var out []string
-	for utf8.RuneCountInString(s) > room {
-		runes := []rune(s)
-		at := strings.LastIndexByte(string(runes[:room+1]), ' ')
+	for {
+		end := offset(s, room)
+		if end == len(s) {
+			return append(out, s)
+		}
+		at := strings.LastIndexByte(s[:end+1], ' ')
 		if at <= 0 {
 			if at = strings.IndexByte(s, ' '); at <= 0 {
-				break
+				return append(out, s)
 			}
 		}
 		out = append(out, s[:at])
 		s = strings.TrimLeft(s[at:], " ")
 	}
-	return append(out, s)
+}
+
+// offset is where in s the first n characters end.
+func offset(s string, n int) int {
+	for i := range s {
+		if n == 0 {
+			return i
+		}
+		n--
+	}
+	return len(s)
 }
 
 // mostAfter is how many predecessors a step shows.

@@ -91,23 +91,37 @@ type Tunnel struct {
 	Remotes []netip.Addr // of the other hosts
 	// Multicast finds them by a group instead.
 	Multicast bool
+	// EVPN has the host's routing daemon say where they are, and which MAC is behind
+	// which, as CloudStack's modifyvxlan-evpn.sh.
+	EVPN bool
 }
 
 // VXLAN returns the bridge of a VXLAN with its tunnels.
 //
-// Remote MACs are learned from what arrives, and what is for unknown ones goes to
+// Unless a daemon says where they are, remote MACs are learned from what arrives, and what is for unknown ones goes to
 // every remote: a guest may be on any of its hosts, and moves among them without a
 // commit, so that the tree does not say behind which it is.
 func VXLAN(h *model.Host, t Tunnel) []resource.State {
 	v := &resource.VXLAN{VNI: t.VNI, Local: h.TunnelIP, DstPort: t.Port, Learning: true}
 	dev, endpoint := plugin.Endpoint(h)
 	v.Endpoint = endpoint
-	if t.Multicast {
+	switch {
+	case t.EVPN:
+		v.Learning, v.External, v.Joined = false, true, len(t.Remotes) > 0
+	case t.Multicast:
 		v.Group, v.Dev, v.TTL = Group(t.VNI, h.TunnelIP.Is6()), dev, groupTTL
-	} else {
+	default:
 		v.Remotes = slices.SortedFunc(slices.Values(t.Remotes), netip.Addr.Compare)
 	}
-	return on(VNIName(t.VNI), resource.Link{Name: "vxlan" + strconv.FormatUint(uint64(t.VNI), 10), MTU: t.MTU, Up: true, VXLAN: v})
+	device := resource.Link{Name: "vxlan" + strconv.FormatUint(uint64(t.VNI), 10), MTU: t.MTU, Up: true, VXLAN: v}
+	list := on(VNIName(t.VNI), device)
+	if t.EVPN {
+		i := len(list) - 1
+		p, _ := list[i].(resource.BridgePort)
+		p.Static, p.NeighSuppress = true, true
+		list[i] = p
+	}
+	return list
 }
 
 // groupTTL is that of CloudStack's multicast script.

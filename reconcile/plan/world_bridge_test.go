@@ -57,7 +57,9 @@ func (d *draw) trunk(owner resource.Owner, name string, i int) {
 		l = resource.Link{Name: fmt.Sprintf("eth7.%d", i), Up: true, VLAN: &resource.VLAN{Dev: "eth7", ID: 100 + i}}
 	case 2:
 		x := &resource.VXLAN{VNI: uint32(6000 + i), Local: netip.MustParseAddr("192.0.2.1"), DstPort: 4790}
-		if d.some(1, 3) && d.has(resource.LinkID("", "eth7")) {
+		if x.External = d.some(1, 4); x.External {
+			x.Joined = d.some(1, 2)
+		} else if d.some(1, 3) && d.has(resource.LinkID("", "eth7")) {
 			x.Group, x.Dev = netip.MustParseAddr("239.0.23.112"), "eth7"
 		} else {
 			for j := range d.IntN(3) {
