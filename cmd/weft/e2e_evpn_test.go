@@ -36,6 +36,7 @@ func TestEVPNOfALiveNetwork(t *testing.T) {
 	o := &operator{cloud: c, top: t, conf: "../../examples/evpn/frr", daemons: map[string]*daemon{}}
 	o.part(t, "Switch", o.changeMode)
 	o.part(t, "Lease", o.lease)
+	o.part(t, "Migration", o.migration)
 	o.part(t, "Back", o.changeBack)
 }
 
@@ -307,6 +308,21 @@ func (o *operator) lease() {
 	if out := o.remotes("kvm1", "vxlan5001"); strings.Count(out, "\n") == 0 {
 		o.Errorf("kvm1 was told nothing: %s", out)
 	}
+}
+
+// migration: a guest moves under pings and a TCP connection, and the daemons tell.
+func (o *operator) migration() {
+	guests := o.guests()
+	self, peer := guests["acme/app-2"], guests["acme/app-1"]
+	for _, to := range []string{"kvm1", "kvm2"} {
+		m := &migration{fabric: "EVPN", self: self, peer: peer, to: to}
+		m.in = o.pinging(peer.name, self.ip.String())
+		m.out = o.pinging(self.name, self.net.Gateway.String())
+		m.tcp = o.streaming(peer.name, self.name, self.ip.String())
+		m.move(o.cloud)
+		m.end(o.cloud)
+	}
+	o.well()
 }
 
 // changeBack: the tree says again where the hosts are, and nothing that the daemons

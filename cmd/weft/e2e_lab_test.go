@@ -83,6 +83,9 @@ func startLab(t testing.TB, name, dir string) *cloud {
 		if t.Failed() {
 			c.dump(name)
 		}
+		if c.lab != nil {
+			_ = c.lab.Close()
+		}
 		if err := lab.Down(context.Background(), name); err != nil {
 			t.Error(err)
 		}
@@ -94,7 +97,6 @@ func startLab(t testing.TB, name, dir string) *cloud {
 	if c.lab, err = lab.Dial(name); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.lab.Close() })
 	return c
 }
 

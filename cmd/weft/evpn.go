@@ -16,7 +16,7 @@ import (
 func daemons(t *compiled) map[*model.PhysicalNetwork]map[string]bool {
 	out := map[*model.PhysicalNetwork]map[string]bool{}
 	for _, n := range t.Networks() {
-		if n.Physical.VXLANMode() != model.EVPN {
+		if n.Physical == nil || n.Physical.VXLANMode() != model.EVPN { // nil: of a network that is held
 			continue
 		}
 		for _, s := range n.Segments {

@@ -98,6 +98,9 @@ func (i inst) append(b []byte) []byte {
 	return binary.NativeEndian.AppendUint32(b, uint32(i.imm))
 }
 
+// loadTries bounds how often a program is given to the kernel anew.
+const loadTries = 100
+
 // load has the kernel check a program; the descriptor is to be closed.
 func load(prog []inst) (int, error) {
 	var code []byte
@@ -117,7 +120,13 @@ func load(prog []inst) (int, error) {
 		typ: unix.BPF_PROG_TYPE_SCHED_CLS, count: uint32(len(prog)),
 		insns: uint64(uintptr(unsafe.Pointer(&code[0]))), text: uint64(uintptr(unsafe.Pointer(&license[0]))),
 	}
-	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	// The kernel's verifier gives up with EAGAIN at any signal, and the runtime sends
+	// itself some.
+	var fd uintptr
+	errno := unix.EAGAIN
+	for try := 0; errno == unix.EAGAIN && try < loadTries; try++ {
+		fd, _, errno = unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	}
 	runtime.KeepAlive(code)
 	runtime.KeepAlive(license)
 	if errno != 0 {

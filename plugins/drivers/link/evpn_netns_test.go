@@ -72,6 +72,11 @@ func TestDaemonsEntriesStay(t *testing.T) {
 		t.Errorf("weft wrote %s", out)
 	}
 	notices("no remote VTEP is known on " + vx)
+	alone, _ := vxlanOf(tunnel, func(v *resource.VXLAN) { v.Joined = false }).(resource.Link)
+	want = set(br, alone, port)
+	same(t, d, want)
+	notices() // no other host has it
+	want = set(br, tunnel, port)
 
 	// As zebra writes them: the first carries no mark of who wrote it.
 	for _, line := range []string{

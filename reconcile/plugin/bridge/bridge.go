@@ -98,9 +98,10 @@ type Tunnel struct {
 
 // VXLAN returns the bridge of a VXLAN with its tunnels.
 //
-// Unless a daemon says where they are, remote MACs are learned from what arrives, and what is for unknown ones goes to
-// every remote: a guest may be on any of its hosts, and moves among them without a
-// commit, so that the tree does not say behind which it is.
+// Unless a daemon says where they are, remote MACs are learned from what arrives, and
+// what is for unknown ones goes to every remote: a guest may be on any of its hosts,
+// and moves among them without a commit, so that the tree does not say behind which
+// it is.
 func VXLAN(h *model.Host, t Tunnel) []resource.State {
 	v := &resource.VXLAN{VNI: t.VNI, Local: h.TunnelIP, DstPort: t.Port, Learning: true}
 	dev, endpoint := plugin.Endpoint(h)
