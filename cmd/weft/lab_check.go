@@ -62,10 +62,11 @@ func checks(c *lab.Client, t *compiled) []check {
 	return k.list
 }
 
+// running are the NICs of n that checks can be made with.
 func running(n *model.Network) []*model.NIC {
 	var out []*model.NIC
 	for _, nic := range n.NICs {
-		if nic.Running && nic.Default && nic.VM.Meta.LabRuntime() == "" { // a real machine has not the programs of a check
+		if nic.Running && nic.Default && nic.Up() && nic.VM.Meta.LabRuntime() == "" { // a real machine has not the programs of a check
 			out = append(out, nic)
 		}
 	}
@@ -101,7 +102,7 @@ func (k *checker) inside(n *model.Network) {
 	size := n.MTU - 28
 	k.add(fmt.Sprintf("%s reaches %s %sover %s, with unfragmented frames of %d bytes", vm(a), to, how, strings.ToUpper(n.Scheme), n.MTU),
 		func(ctx context.Context) error {
-			return k.ok(ctx, vm(a), "ping", "-c1", "-W3", "-M", "do", "-s", strconv.Itoa(size), to)
+			return k.ok(ctx, vm(a), "ping", "-4", "-c1", "-W3", "-M", "do", "-s", strconv.Itoa(size), to)
 		})
 }
 
@@ -138,7 +139,7 @@ func (k *checker) outbound(n *model.Network) {
 	a := running(n)[0]
 	get := []string{"curl", "-s", "-m", "2", "http://" + world + "/"}
 	for _, w := range k.ways(n) {
-		if w.To == "internet" && (w.Ports == "tcp" || w.Ports == "80/tcp") {
+		if w.To == "internet" && covers(w.Ports, 80) {
 			want := k.leaves(n, a)
 			k.add(fmt.Sprintf("%s reaches the internet, which sees %s", vm(a), want), func(ctx context.Context) error {
 				return k.says(ctx, vm(a), want.String(), get...)

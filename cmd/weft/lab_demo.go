@@ -62,7 +62,11 @@ func (l *labApp) doDemo(ctx context.Context, dir string) error {
 	if bad > 0 {
 		return fmt.Errorf("%d of %d checks failed", bad, len(list))
 	}
-	fmt.Fprintf(l.out, "All %d hold (%.1f s).\n", len(list), time.Since(began).Seconds())
+	if len(list) == 0 { // L2 networks
+		fmt.Fprintln(l.out, "  nothing: weft knows no addresses of these guests, or there is one guest only")
+	} else {
+		fmt.Fprintf(l.out, "All %d hold (%.1f s).\n", len(list), time.Since(began).Seconds())
+	}
 	l.next(dir, t)
 	return nil
 }
