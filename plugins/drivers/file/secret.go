@@ -69,14 +69,17 @@ func (d *Driver) openSecret(path string) ([]byte, error) {
 	return b, err
 }
 
-// fill returns parts with the digest of every secret.
+// fill returns parts with the digest of every secret and hidden text.
 func (d *Driver) fill(parts []resource.Part) ([]resource.Part, error) {
 	out := slices.Clone(parts)
 	for i := range out {
-		if out[i].Secret == "" {
+		value, err := []byte(out[i].Text), error(nil)
+		switch {
+		case out[i].Secret != "":
+			value, err = d.openSecret(out[i].Secret)
+		case !out[i].Hidden:
 			continue
 		}
-		value, err := d.openSecret(out[i].Secret)
 		if err == nil {
 			out[i].Digest, err = d.secret.sum(value)
 		}
