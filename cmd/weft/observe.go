@@ -137,8 +137,8 @@ func (a *app) planObserved(dir string, f planFlags) (*plan.Report, error) {
 	}
 	var hosts []*plan.Plan
 	for _, s := range snapshots {
-		opt.Last = s.Verified.Intent
-		p, err := plan.Diff(resource.Carry(opt.Last, intentOf(t, s.Host)), s.Observed, opt)
+		opt.Last = s.Verified.Intent.KeyedAs(s.Observed.Set)
+		p, err := plan.Diff(resource.Carry(opt.Last, intentOf(t, s.Host).KeyedAs(s.Observed.Set)), s.Observed, opt)
 		if err != nil {
 			return nil, fmt.Errorf("host %s: %w", s.Host, err)
 		}
