@@ -49,7 +49,7 @@ type Services struct {
 	// Gateway is implied by SourceNat and need not be listed.
 	Gateway *Service `yaml:"Gateway"`
 	// UserData serves metadata, user data, SSH keys and passwords.
-	UserData *Service `yaml:"UserData" weft:"mild" later:"user data"`
+	UserData *Service `yaml:"UserData"`
 	// SourceNat lets guests reach the internet by one public address.
 	SourceNat *SourceNatService `yaml:"SourceNat"`
 	// StaticNat gives one VM a public address.

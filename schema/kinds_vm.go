@@ -20,12 +20,12 @@ type VirtualMachine struct {
 	Hostname string `yaml:"hostname" weft:"format=hostname"`
 	// NICs of the VM; the first is the default one unless another says so.
 	NICs []NIC `yaml:"nics" weft:"required"`
-	// UserData for cloud-init, at most 32768 bytes; treated as a secret in output.
-	UserData string `yaml:"userData" weft:"format=text,secret" later:"user data"`
-	// Password served to the VM once.
-	Password *Secret `yaml:"password" later:"user data"`
-	// SSHKeys served to the VM, each a line of authorized_keys.
-	SSHKeys []string `yaml:"sshKeys" weft:"format=sshkey" later:"user data"`
+	// UserData for cloud-init, at most 32768 bytes; treated as a secret in output. Networks with the service UserData tell it.
+	UserData string `yaml:"userData" weft:"format=text,secret"`
+	// Password told to the VM by the network of its default NIC, until the VM says that it has it.
+	Password *Secret `yaml:"password"`
+	// SSHKeys told to the VM, each a line of authorized_keys.
+	SSHKeys []string `yaml:"sshKeys" weft:"format=sshkey"`
 }
 
 // NIC is a network interface of a VM.

@@ -68,8 +68,9 @@ func TestLab(t *testing.T) {
 	}
 }
 
-// startLab starts a lab of a copy of the tree in dir; it goes down with the test.
-func startLab(t testing.TB, name, dir string) *cloud {
+// startLab starts a lab of a copy of the tree in dir, with further arguments; it goes
+// down with the test.
+func startLab(t testing.TB, name, dir string, args ...string) *cloud {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
@@ -78,7 +79,7 @@ func startLab(t testing.TB, name, dir string) *cloud {
 	t.Cleanup(cancel)
 	c := &cloud{TB: t, ctx: ctx, tree: t.TempDir()}
 	c.copyTree(dir)
-	out, code := c.run("lab", "up", c.tree, "--name", name)
+	out, code := c.run(append([]string{"lab", "up", c.tree, "--name", name}, args...)...)
 	t.Cleanup(func() {
 		if t.Failed() {
 			c.dump(name)

@@ -11,12 +11,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"weft.dev/reconcile/lab"
+	"weft.dev/reconcile/metadata"
 )
 
-// reexec runs the hidden verbs with which a lab starts its own processes.
+// reexec runs the hidden verbs: what weft starts of itself in routers, and with
+// which a lab starts its own processes.
 func reexec(args []string) (code int, ours bool) {
 	if len(args) > 1 && args[1] == answerVerb {
 		return runAnswer(args[2:]), true
+	}
+	if code, ok := metadata.Main(args[1:]); ok {
+		return code, true
 	}
 	return lab.Main(args[1:])
 }

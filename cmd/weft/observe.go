@@ -35,8 +35,8 @@ func (a *app) observe() *cobra.Command {
 		Long: `Look at everything on this host that is weft's and write it down: the resources as they are,
 drift included, the facts of the host, and the last good intent. Published, it lets weft plan
 --observed say without root what a change will do to this host as it really is. It holds the
-routers' configuration, and digests of secrets, not secrets. Nothing is changed; an agent may
-run.`,
+routers' configuration, and digests of secrets and user data, not these. Nothing is changed; an
+agent may run.`,
 		Example: `  weft observe --out kvm1.json
   weft plan --observed kvm1.json     # anywhere`,
 		Args: cobra.NoArgs,
@@ -137,8 +137,8 @@ func (a *app) planObserved(dir string, f planFlags) (*plan.Report, error) {
 	}
 	var hosts []*plan.Plan
 	for _, s := range snapshots {
-		opt.Last = s.Verified.Intent
-		p, err := plan.Diff(resource.Carry(opt.Last, intentOf(t, s.Host)), s.Observed, opt)
+		opt.Last = s.Verified.Intent.KeyedAs(s.Observed.Set)
+		p, err := plan.Diff(resource.Carry(opt.Last, intentOf(t, s.Host).KeyedAs(s.Observed.Set)), s.Observed, opt)
 		if err != nil {
 			return nil, fmt.Errorf("host %s: %w", s.Host, err)
 		}

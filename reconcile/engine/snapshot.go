@@ -12,7 +12,7 @@ import (
 )
 
 // A Snapshot is a host as it was at one moment: all that a plan needs of it. Its JSON
-// is lossless and versioned; it holds no secret.
+// is versioned, and lossless but for hidden text; it holds no secret.
 type Snapshot struct {
 	Host string
 	Time time.Time
@@ -53,7 +53,9 @@ type factsJSON struct {
 func (s *Snapshot) MarshalJSON() ([]byte, error) {
 	w := snapshotJSON{FormatVersion: resource.FormatVersion, Host: s.Host, Time: s.Time, Facts: factsJSON(s.Facts), Observed: s.Observed}
 	if s.Verified.Intent != nil {
-		w.Verified = &s.Verified
+		verified := s.Verified
+		verified.Intent = verified.Intent.Redacted()
+		w.Verified = &verified
 	}
 	return json.Marshal(w)
 }

@@ -36,6 +36,7 @@ func Resolve(site *Site, index *Index, doc *schema.Document, numbers Numbers) (*
 	r.rules()
 	r.members()
 	r.groups()
+	r.userData()
 	r.gather()
 	r.publicIPs()
 	r.lifecycle()

@@ -96,7 +96,7 @@ func verbOf(word string) (Verb, error) {
 	return "", fmt.Errorf("unknown verb %q", word)
 }
 
-// MarshalJSON implements json.Marshaler. It is lossless.
+// MarshalJSON implements json.Marshaler. It is lossless but for hidden text.
 func (p *Plan) MarshalJSON() ([]byte, error) {
 	w := planJSON{
 		FormatVersion: FormatVersion, Host: p.Host, Revision: p.Revision, Lock: p.Lock, Digest: p.Digest, Frozen: p.Frozen,
@@ -108,7 +108,7 @@ func (p *Plan) MarshalJSON() ([]byte, error) {
 		number[a] = i
 		w.Actions[i] = actionJSON{
 			Verb: a.Verb.Word(), Kind: a.ID.Kind, Name: a.ID.Name, Owner: a.Owner(), Lifecycle: a.Phase, Wait: a.Wait, Source: a.Source(p.Revision), NICs: a.NICs(),
-			Changes: a.Changes, Reason: a.Reason, Disruption: a.Disrupts, Implied: a.Implied, Drift: a.Drift, Before: a.Before, After: a.After,
+			Changes: a.Changes, Reason: a.Reason, Disruption: a.Disrupts, Implied: a.Implied, Drift: a.Drift, Before: a.Before.Redacted(), After: a.After.Redacted(),
 		}
 	}
 	for i, s := range p.Steps {

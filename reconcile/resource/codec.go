@@ -334,12 +334,13 @@ type partJSON struct {
 	Text   string `json:"text,omitempty"`
 	Bytes  []byte `json:"bytes,omitempty"`
 	Secret string `json:"secret,omitempty"`
+	Hidden bool   `json:"hidden,omitempty"`
 	Digest string `json:"digest,omitempty"`
 }
 
 // MarshalJSON implements json.Marshaler.
 func (p Part) MarshalJSON() ([]byte, error) {
-	w := partJSON{Text: p.Text, Secret: p.Secret, Digest: p.Digest}
+	w := partJSON{Text: p.Text, Secret: p.Secret, Hidden: p.Hidden, Digest: p.Digest}
 	if !utf8.ValidString(p.Text) {
 		w.Text, w.Bytes = "", []byte(p.Text)
 	}
@@ -352,7 +353,7 @@ func (p *Part) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &w); err != nil {
 		return err
 	}
-	*p = Part{Text: w.Text, Secret: w.Secret, Digest: w.Digest}
+	*p = Part{Text: w.Text, Secret: w.Secret, Hidden: w.Hidden, Digest: w.Digest}
 	if len(w.Bytes) > 0 {
 		p.Text = string(w.Bytes)
 	}

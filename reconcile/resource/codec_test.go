@@ -116,7 +116,7 @@ func drawState(r *rand.Rand, kind Kind) State {
 			if flag() {
 				text = string([]byte{0xff, 0x00, byte(r.IntN(256))})
 			}
-			f.Parts = append(f.Parts, Part{Text: text}, Part{Secret: word(), Digest: word()})
+			f.Parts = append(f.Parts, Part{Text: text}, Part{Secret: word(), Digest: word()}, Part{Text: word(), Hidden: flag(), Digest: word()})
 			f.Authors = append(f.Authors, Lines{r.IntN(9), r.IntN(9), drawAuthor(r, word)})
 		}
 		return f

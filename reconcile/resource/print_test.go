@@ -45,6 +45,7 @@ func samples() []resource.State {
 		resource.AddrSet{NS: "n", Name: "s", Family: 4, Members: []netip.Prefix{net}},
 		resource.File{Path: "a/b", Mode: 0o644, Parts: []resource.Part{{Text: "t"}}, Nic: "a/b/c", Authors: []resource.Lines{{N: 1, By: author}}},
 		resource.File{Path: "a/b", Mode: 0o600, Parts: []resource.Part{{Secret: "/etc/x", Digest: "d"}}},
+		resource.File{Path: "a/b", Mode: 0o600, Parts: []resource.Part{{Text: "t", Hidden: true}}},
 		resource.Process{Name: "n/d", NS: "n", Argv: []string{"d", "-k"}, Start: 1, Load: 2, Reload: "HUP", Test: []string{"d", "-t"}, After: []resource.ID{id}},
 	}
 }

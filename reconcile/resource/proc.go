@@ -21,12 +21,17 @@ type File struct {
 
 // A Part is literal text, or the name of a file on the host whose content is
 // secret: then it is opened by the driver only, and appears in fingerprints as
-// Digest, a keyed digest that the host fills in before Diff.
+// Digest, a keyed digest that the host fills in before Diff. Hidden text comes
+// from the tree and is shown no more than a secret: see Redacted.
 type Part struct {
 	Text   string `json:"text,omitempty"`
 	Secret string `json:"secret,omitempty"`
+	Hidden bool   `json:"hidden,omitempty"`
 	Digest string `json:"digest,omitempty"`
 }
+
+// Closed reports whether no output shows what the part holds.
+func (p *Part) Closed() bool { return p.Secret != "" || p.Hidden }
 
 // ID implements State.
 func (f File) ID() ID { return ID{KindFile, f.Path} }
@@ -42,12 +47,19 @@ func (f File) Content() uint64 {
 	h := newHash("content")
 	text := ""
 	for _, p := range f.Parts {
-		if p.Secret == "" {
+		if !p.Closed() {
 			text += p.Text
 			continue
 		}
-		h.str(text).str(p.Secret).str(p.Digest)
-		text = ""
+		h.str(text).str(p.Secret)
+		if p.Hidden {
+			h.str("hidden")
+		}
+		if text = ""; p.Hidden && p.Digest == "" {
+			h.str(p.Text)
+			continue
+		}
+		h.str(p.Digest)
 	}
 	return h.str(text).sum()
 }
@@ -57,15 +69,18 @@ func (f File) Fingerprint() uint64 {
 	return newHash(string(KindFile)).str(f.Path).num(uint64(f.Mode)).num(f.Content()).sum()
 }
 
-// Fields implements State. Secrets show as their reference.
+// Fields implements State. Secrets show as their reference, hidden text not at all.
 func (f File) Fields() []Field {
 	var b strings.Builder
 	for _, p := range f.Parts {
-		if p.Secret != "" {
+		switch {
+		case p.Secret != "":
 			b.WriteString("(secret " + p.Secret + ")")
-			continue
+		case p.Hidden:
+			b.WriteString("(not shown)")
+		default:
+			b.WriteString(p.Text)
 		}
-		b.WriteString(p.Text)
 	}
 	return []Field{
 		{Name: "mode", Value: fmt.Sprintf("%04o", f.Mode)},
@@ -75,7 +90,9 @@ func (f File) Fields() []Field {
 
 // Process is a daemon that outlives the agent. In Argv and Test, "{run}" stands
 // for the directory that File.Path is relative to. It may not write there: what
-// no File asks for is removed. Its environment is PATH and weft's marks, its
+// no File asks for is removed. "{weft}" stands for the program that the agent is,
+// and "{state}" for a file that the process may write and finds again, also after
+// a reboot, when a process of that name is started once more. Its environment is PATH and weft's marks, its
 // directory is "/", what it prints goes to a log that the driver keeps small.
 // It must stay in the foreground or, if it makes itself a daemon, end with
 // status 0 once it serves.

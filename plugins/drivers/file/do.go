@@ -114,6 +114,7 @@ func (d *Driver) render(f resource.File) ([]byte, mark, error) {
 	if m.Parts, err = d.fill(f.Parts); err != nil {
 		return nil, m, err
 	}
+	m.Parts = resource.File{Parts: m.Parts}.Redacted().Parts
 	m.Sum, err = d.secret.sum(content)
 	return content, m, err
 }

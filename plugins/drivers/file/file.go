@@ -79,7 +79,7 @@ func check(path string) error {
 
 func hasSecret(parts []resource.Part) bool {
 	for _, p := range parts {
-		if p.Secret != "" {
+		if p.Closed() {
 			return true
 		}
 	}

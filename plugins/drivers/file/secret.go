@@ -69,14 +69,17 @@ func (d *Driver) openSecret(path string) ([]byte, error) {
 	return b, err
 }
 
-// fill returns parts with the digest of every secret.
+// fill returns parts with the digest of every secret and hidden text.
 func (d *Driver) fill(parts []resource.Part) ([]resource.Part, error) {
 	out := slices.Clone(parts)
 	for i := range out {
-		if out[i].Secret == "" {
+		value, err := []byte(out[i].Text), error(nil)
+		switch {
+		case out[i].Secret != "":
+			value, err = d.openSecret(out[i].Secret)
+		case !out[i].Hidden:
 			continue
 		}
-		value, err := d.openSecret(out[i].Secret)
 		if err == nil {
 			out[i].Digest, err = d.secret.sum(value)
 		}
@@ -88,8 +91,8 @@ func (d *Driver) fill(parts []resource.Part) ([]resource.Part, error) {
 }
 
 // Digest returns in with the keyed digest of every secret part filled in, as
-// Diff needs it, and the processes that read such a file changed with it:
-// their Load where they can reload, else their Start. An owner whose secret
+// Diff needs it, and the processes that read such a file changed with it (see
+// resource.Fragment.Keyed). An owner whose secret
 // cannot be read is held. in itself stays as it is.
 func (d *Driver) Digest(in *resource.Intent) *resource.Intent {
 	fragments, holds := slices.Clone(in.Fragments), slices.Clone(in.Holds)
@@ -117,50 +120,7 @@ func (d *Driver) Digest(in *resource.Intent) *resource.Intent {
 }
 
 func (d *Driver) digest(f *resource.Fragment) (*resource.Fragment, error) {
-	contents := map[resource.ID]uint64{}
-	var entries []resource.Entry
-	for i, e := range f.Entries() {
-		file, ok := e.State.(resource.File)
-		if !ok || !hasSecret(file.Parts) {
-			continue
-		}
-		parts, err := d.fill(file.Parts)
-		if err != nil {
-			return nil, err
-		}
-		if entries == nil {
-			entries = slices.Clone(f.Entries())
-		}
-		file.Parts = parts
-		entries[i].State = file
-		contents[file.ID()] = file.Content()
-	}
-	if entries == nil {
-		return f, nil
-	}
-	for i, e := range entries {
-		if p, ok := e.State.(resource.Process); ok {
-			entries[i].State = follow(p, contents)
-		}
-	}
-	return resource.NewFragment(f.Owner, entries), nil
-}
-
-// follow mixes what files hold into the process that reads them.
-func follow(p resource.Process, contents map[resource.ID]uint64) resource.Process {
-	for _, id := range p.After {
-		content, ok := contents[id]
-		if !ok {
-			continue
-		}
-		part := resource.Digest(id.Name, fmt.Sprint(content))
-		if p.Reload != "" {
-			p.Load ^= part
-		} else {
-			p.Start ^= part
-		}
-	}
-	return p
+	return f.Keyed(func(file resource.File) ([]resource.Part, error) { return d.fill(file.Parts) })
 }
 
 // keys holds the key of the digests: made once per host, so that a digest says

@@ -25,12 +25,18 @@ func TestSuite(t *testing.T) {
 		must(t, err)
 		return resource.File{Path: "keys", Mode: 0o600, Parts: parts}
 	}
+	hidden := func(text string) resource.File {
+		parts, err := w.driver().fill([]resource.Part{{Text: text, Hidden: true}})
+		must(t, err)
+		return resource.File{Path: "userdata/10.0.0.1", Mode: 0o600, Parts: parts, Nic: "a/b/c"}
+	}
 	drivertest.Run(t, drivertest.Fixture{
 		New: func(*testing.T) driver.Driver { return w.driver() },
 		Samples: []drivertest.Sample{
 			w.sample(plain, content, mode),
 			w.sample(keyed(one), keyed(two), text("keys", "no key\n")),
 			w.sample(text("empty", ""), text("empty", "x")),
+			w.sample(hidden("#cloud-config"), hidden("#!/bin/sh"), text("userdata/10.0.0.1", "not hidden\n")),
 		},
 	})
 }

@@ -180,7 +180,7 @@ func (d *Driver) test(ctx context.Context, p resource.Process) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, testTime)
 	defer cancel()
-	if _, err := d.host.Run(ctx, p.NS, nil, d.expand(p.Test)...); err != nil {
+	if _, err := d.host.Run(ctx, p.NS, nil, d.expand(p, p.Test)...); err != nil {
 		return fmt.Errorf("the files of %s do not pass: %w", p.Name, err)
 	}
 	return nil

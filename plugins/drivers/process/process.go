@@ -26,6 +26,7 @@ type Driver struct {
 	host  *host.Host
 	run   string // what "{run}" stands for
 	logs  string
+	weft  string // what "{weft}" stands for
 	marks *host.Marks
 	grace time.Duration // from SIGTERM to SIGKILL
 	alive time.Duration // a start without sockets counts once it lived so long
@@ -43,7 +44,12 @@ type Driver struct {
 
 // New returns the driver of h's processes.
 func New(h *host.Host) *Driver {
+	self, err := os.Executable()
+	if err != nil {
+		self = "weft" // as it is called
+	}
 	return &Driver{
+		weft: self,
 		host: h, run: filepath.Join(h.RunDir, "files"), logs: filepath.Join(h.RunDir, "log"), marks: h.Marks("process"),
 		grace: 5 * time.Second, alive: 500 * time.Millisecond,
 		poke: make(chan struct{}, 1), stopping: map[int]bool{},
@@ -102,11 +108,12 @@ func (d *Driver) mark(name string) (mark, bool) {
 
 func (d *Driver) logPath(name string) string { return filepath.Join(d.logs, markKey(name)+".log") }
 
-// expand puts the directory of files into a command line.
-func (d *Driver) expand(argv []string) []string {
+// expand puts into a command line of p what its words in braces stand for.
+func (d *Driver) expand(p resource.Process, argv []string) []string {
+	words := strings.NewReplacer("{run}", d.run, "{weft}", d.weft, "{state}", filepath.Join(d.host.StateDir, "kept", markKey(p.Name)))
 	out := make([]string, len(argv))
 	for i, a := range argv {
-		out[i] = strings.ReplaceAll(a, "{run}", d.run)
+		out[i] = words.Replace(a)
 	}
 	return out
 }

@@ -70,6 +70,34 @@ func TestRunStandsForTheDirectoryOfFiles(t *testing.T) {
 	})
 }
 
+// What a process wrote into its file is there for the next one of its name, and for
+// no other.
+func TestStateOutlivesTheProcess(t *testing.T) {
+	w := newWorld(t)
+	script := func(name, line string) resource.Process {
+		return resource.Process{Name: name, Argv: []string{"sh", "-c", "mkdir -p $(dirname $1) && " + line + "; sleep 1000", "{weft}", "{state}"}}
+	}
+	says := func(name, want string) {
+		t.Helper()
+		w.until(name+" has said "+want, func() bool {
+			b, _ := os.ReadFile(w.driver().logPath(name))
+			return string(b) == want+"\n"
+		})
+	}
+	must(t, w.make(script("web/a", "echo kept >$1; echo $0")))
+	self, err := os.Executable()
+	must(t, err)
+	says("web/a", self)
+	must(t, w.drop(script("web/a", "")))
+	must(t, w.make(script("web/a", "cat $1")))
+	says("web/a", "kept")
+	must(t, w.make(script("web/b", "cat $1 || echo nothing")))
+	w.until("another process has nothing", func() bool {
+		b, _ := os.ReadFile(w.driver().logPath("web/b"))
+		return strings.HasSuffix(string(b), "nothing\n")
+	})
+}
+
 func TestEveryChangeOfAField(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -28,7 +28,7 @@ const (
 
 // start runs p and returns once it serves, or lives and has nothing to serve.
 func (b *batch) start(ctx context.Context, p resource.Process, owner resource.Owner) error {
-	argv := b.expand(p.Argv)
+	argv := b.expand(p, p.Argv)
 	if len(argv) == 0 || argv[0] == "" {
 		return errors.New("the command line is empty")
 	}

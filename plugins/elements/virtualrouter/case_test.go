@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"weft.dev/plugins/plugintest"
+	"weft.dev/reconcile/metadata"
 	"weft.dev/reconcile/plugin"
 	"weft.dev/reconcile/resource"
 )
@@ -37,6 +38,12 @@ func parsers(t *testing.T, in *resource.Intent) {
 			continue
 		}
 		argv := expand(p.Test, dir)
+		if argv[0] == "{weft}" {
+			if _, err := metadata.Read(argv[3]); err != nil {
+				t.Errorf("%s: %v", p.Name, err)
+			}
+			continue
+		}
 		if out, err := exec.Command(dnsmasq(t), argv[1:]...).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v: %s", strings.Join(argv, " "), err, out)
 		}

@@ -69,7 +69,7 @@ func (r *router) input() []resource.Rule {
 			port("dns", "tcp", 53, s.CIDR)
 		}
 	}
-	return out
+	return append(out, r.metadataRules()...)
 }
 
 func (r *router) forward() []resource.Rule {

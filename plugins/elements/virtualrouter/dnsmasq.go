@@ -190,6 +190,11 @@ func (r *router) resolvers(dns bool, s *model.Subnet) []netip.Addr {
 // hosts is the addn-hosts file: the names of the network's machines.
 func (r *router) hosts() *config {
 	c := &config{authors: make([]resource.Lines, 0, len(r.n.NICs))}
+	if provides(r.services.UserData) {
+		for _, s := range r.on.Subnets {
+			c.line("%s %s", s.RouterIP, dataServer)
+		}
+	}
 	for _, nic := range r.n.NICs {
 		if nic.Running {
 			c.lineOf(nic, "%s %s", nic.IP, nic.Hostname)

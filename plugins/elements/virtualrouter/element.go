@@ -1,5 +1,5 @@
 // Package virtualrouter is the VirtualRouter provider: a network namespace with
-// links, addresses, firewall chains and dnsmasq, made of nothing but net.*, fw.*,
+// links, addresses, firewall chains, dnsmasq and a metadata server, made of nothing but net.*, fw.*,
 // file and process resources.
 //
 // In goes a resolved network; out come the resources of its router on the host
@@ -23,7 +23,7 @@ func (Element) Name() string { return "VirtualRouter" }
 
 // Services implements plugin.Element.
 func (Element) Services() []string {
-	return []string{"Dhcp", "Dns", "Gateway", "SourceNat", "StaticNat", "PortForwarding", "Firewall"}
+	return []string{"Dhcp", "Dns", "Gateway", "UserData", "SourceNat", "StaticNat", "PortForwarding", "Firewall"}
 }
 
 // Implement implements plugin.Element. A segment without a router (nothing
@@ -38,6 +38,7 @@ func (Element) Implement(n *model.Network, out *plugin.Draft) {
 		r.chains()
 		r.ip6()
 		r.dnsmasq()
+		r.metadata()
 	}
 }
 

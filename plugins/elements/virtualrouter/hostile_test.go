@@ -1,6 +1,7 @@
 package virtualrouter
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"path"
@@ -23,7 +24,7 @@ var written = []string{"hostname", "unnamed-vm", "network-domain", "dns", "guest
 // TestHostile: whatever a person writes and nobody refuses, everything has the form
 // that it has with the usual value, and the parsers take it.
 func TestHostile(t *testing.T) {
-	must := []string{"account", "network", "vm", "hostname", "network-domain", "nic", "interface", "public-ip", "egress-name", "forward-name", "firewall-name", "label", "offering"}
+	must := []string{"user-data", "password", "account", "network", "vm", "hostname", "network-domain", "nic", "interface", "public-ip", "egress-name", "forward-name", "firewall-name", "label", "offering"}
 	plugintest.Hostile(t, registry, "testdata/hostile.yaml", must, func(field, value string, usual, got *resource.Intent) {
 		if d := differ(form(usual), form(got)); d != "" {
 			t.Errorf("%s = %q changes the form: %s", field, value, d)
@@ -46,7 +47,14 @@ func form(in *resource.Intent) []string {
 		s := string(e.State.ID().Kind)
 		switch st := e.State.(type) {
 		case resource.File:
-			s += " " + path.Base(st.Path) + " " + strings.Join(directives(st.Parts[0].Text), " ")
+			switch name := path.Base(st.Path); {
+			case st.Parts[0].Closed():
+				s += " " + path.Base(path.Dir(st.Path)) // of whose address the name is
+			case name == "guests":
+				s += fmt.Sprint(" guests ", strings.Count(st.Parts[0].Text, "\n"))
+			default:
+				s += " " + name + " " + strings.Join(directives(st.Parts[0].Text), " ")
+			}
 		case resource.Process:
 			s += fmt.Sprint(" ", len(st.Argv), st.Argv[:2], len(st.Test))
 		case resource.Chain:
@@ -109,7 +117,7 @@ func differ(a, b []string) string {
 
 var (
 	safeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
-	safeWord = regexp.MustCompile(`^[A-Za-z0-9{}_./=-]+$`)
+	safeWord = regexp.MustCompile(`^[A-Za-z0-9{}_.:/=-]+$`)
 	safeLine = regexp.MustCompile(`^[A-Za-z0-9#*!,:/=. -]*$`)
 )
 
@@ -142,7 +150,16 @@ func clean(t *testing.T, what string, in *resource.Intent) {
 			for part := range strings.SplitSeq(st.Path, "/") {
 				name(part, 255)
 			}
+			if st.Parts[0].Closed() {
+				continue
+			}
 			for l := range strings.Lines(st.Parts[0].Text) {
+				if path.Base(st.Path) == "guests" {
+					if !json.Valid([]byte(l)) {
+						t.Errorf("%s: the line %q", what, l)
+					}
+					continue
+				}
 				if !safeLine.MatchString(strings.TrimSuffix(l, "\n")) || len(l) > 1024 {
 					t.Errorf("%s: the line %q", what, l)
 				}

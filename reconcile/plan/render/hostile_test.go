@@ -289,4 +289,22 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	if strings.Contains(out, "digest") || !strings.Contains(out, "~   file web/users") {
 		t.Errorf("got:\n%s", out)
 	}
+	hidden := func(text string) []resource.Entry {
+		return []resource.Entry{entry(web, resource.File{Path: "web/users", Mode: 0o600, Parts: []resource.Part{{Text: text, Hidden: true}}}, from("a.yaml", 1))}
+	}
+	if p, err = plan.Between(intent("kvm1", nil, hidden("hunter2")), intent("kvm1", nil, hidden("hunter3")), plan.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	r := plan.NewReport("a", "b", []*plan.Plan{p})
+	for name, show := range map[string]func(io.Writer) error{
+		"text":   func(w io.Writer) error { return render.Text(w, r, render.Options{}) },
+		"steps":  func(w io.Writer) error { return render.Steps(w, r, render.Options{}) },
+		"md":     func(w io.Writer) error { return render.Markdown(w, r) },
+		"github": func(w io.Writer) error { return render.GitHub(w, r) },
+		"json":   func(w io.Writer) error { return render.JSON(w, r) },
+	} {
+		if out := write(t, show); strings.Contains(out, "hunter") || !strings.Contains(out, "web/users") {
+			t.Errorf("%s:\n%s", name, out)
+		}
+	}
 }

@@ -1,0 +1,185 @@
+package metadata
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestMain lets the test binary be keeper and worker.
+func TestMain(m *testing.M) {
+	if code, ok := Main(os.Args[1:]); ok {
+		os.Exit(code)
+	}
+	os.Exit(m.Run())
+}
+
+// patience is how long something may take that happens at once on an idle machine.
+const patience = 15 * time.Second
+
+// A service is a keeper with its worker, on the loopback.
+type service struct {
+	*testing.T
+	dir, state string
+	ports      [2]string
+	cmd        *exec.Cmd
+}
+
+func newService(t *testing.T, guests string) *service {
+	t.Helper()
+	s := &service{T: t, dir: files(t, guests), state: filepath.Join(t.TempDir(), "taken")}
+	if err := os.WriteFile(filepath.Join(s.dir, "passwords", "127.0.0.1"), []byte("first"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// An address that nobody else has; who connects to it does so from 127.0.0.1.
+	own := fmt.Sprintf("127.%d.%d.%d", 1+os.Getpid()>>16&0x7f, os.Getpid()>>8&0xff, 1+os.Getpid()&0x7f)
+	s.ports = [2]string{own + ":80", own + ":8080"}
+	if os.Geteuid() != 0 {
+		s.ports[0] = own + ":8000"
+	}
+	s.start()
+	return s
+}
+
+func (s *service) start() {
+	s.Helper()
+	args := []string{Verb, "--dir", s.dir, "--state", s.state, "--listen", s.ports[0], "--passwords", s.ports[1]}
+	if os.Geteuid() != 0 {
+		args = append(args, "--same-user")
+	}
+	s.cmd = exec.Command("/proc/self/exe", args...)
+	s.cmd.Stderr = os.Stderr
+	if err := s.cmd.Start(); err != nil {
+		s.Fatal(err)
+	}
+	cmd := s.cmd
+	s.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+}
+
+// stop ends the keeper as the process driver does, and waits for the worker to be gone too.
+func (s *service) stop() {
+	s.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		s.Fatal(err)
+	}
+	if err := s.cmd.Wait(); err != nil {
+		s.Error(err)
+	}
+}
+
+func (s *service) ask(port int, request string) string {
+	r, err := http.NewRequestWithContext(s.Context(), http.MethodGet, "http://"+s.ports[port]+"/latest/meta-data/instance-id", nil)
+	if err != nil {
+		return err.Error()
+	}
+	r.Close = true
+	r.Header.Set("DomU_Request", request)
+	a, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = a.Body.Close() }()
+	line, _ := bufio.NewReader(a.Body).ReadString('\n')
+	return strings.TrimSuffix(line, "\n")
+}
+
+// until waits for an answer.
+func (s *service) until(port int, request, want string) {
+	s.Helper()
+	got := ""
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if got = s.ask(port, request); got == want {
+			return
+		}
+	}
+	s.Fatalf("asked for %q: %q, want %q", request, got, want)
+}
+
+// write replaces a file of the keeper's and has it read.
+func (s *service) write(name, text string) {
+	s.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+		s.Fatal(err)
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		s.Fatal(err)
+	}
+}
+
+func guest(id string) string {
+	return fmt.Sprintf(`{"ip":"127.0.0.1","id":%q,"keys":{"instance-id":%q},"has":["passwords"]}`, id, id)
+}
+
+// A password is told until it is taken, across reloads and restarts, and then the
+// next one is.
+func TestKeeper(t *testing.T) {
+	s := newService(t, guest("a"))
+	s.until(0, "", "a")
+	s.until(1, "send_my_password", "first")
+	s.write("guests", guest("b"))
+	s.until(0, "", "b")
+	s.until(1, "send_my_password", "first")
+	s.until(1, "saved_password", "saved_password")
+	s.until(1, "send_my_password", "saved_password")
+	s.write("guests", strings.Replace(guest("b"), `{"instance-id":"b"}`, `{"instance-id":"reloaded"}`, 1))
+	s.until(0, "", "reloaded")
+	s.until(1, "send_my_password", "saved_password")
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		if b, err := os.ReadFile(s.state); err == nil && strings.Contains(string(b), `"b"`) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("nobody remembers that the password was taken")
+		}
+	}
+	s.stop()
+	s.start()
+	s.until(1, "send_my_password", "saved_password")
+	s.write("guests", "{")
+	s.write("passwords/127.0.0.1", "second") // read with a broken file beside it: nothing changes
+	s.until(0, "", "reloaded")
+	s.write("guests", guest("b"))
+	s.until(0, "", "b")
+	s.until(1, "send_my_password", "second")
+	s.stop()
+	if got := s.ask(0, ""); !strings.Contains(got, "refused") {
+		t.Errorf("who was stopped answers: %s", got)
+	}
+}
+
+func TestKeeperRefuses(t *testing.T) {
+	for want, args := range map[string][]string{
+		"guests":            {"--dir", t.TempDir()},
+		"no port":           {"--dir", files(t, guest("a")+"\n"), "--state", filepath.Join(t.TempDir(), "x")},
+		"not defined":       {"--nonsense"},
+		"missing port":      {"--dir", files(t, twoGuests), "--listen", "127.0.0.1"},
+		"called by the kee": nil,
+	} {
+		args = append([]string{Verb}, args...)
+		if len(args) == 1 {
+			args[0] = workerVerb
+		}
+		if want == "no port" {
+			if err := os.WriteFile(filepath.Join(args[2], "passwords", "127.0.0.1"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, err := exec.Command("/proc/self/exe", args...).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), want) {
+			t.Errorf("%q: %v, %s", args, err, out)
+		}
+	}
+	if out, err := exec.Command("/proc/self/exe", Verb, "--test", "--dir", files(t, twoGuests)).CombinedOutput(); err != nil {
+		t.Errorf("a test of right files: %v, %s", err, out)
+	}
+}
