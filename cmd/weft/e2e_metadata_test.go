@@ -141,7 +141,7 @@ func (c *cloud) toldAnew() {
 // server is the process that serves network web.
 func (c *cloud) server() string {
 	c.Helper()
-	return strings.TrimSpace(c.in("host/kvm1", "pgrep", "-f", "^[^ ]*weft metadata-serve .*weft-acme-web/"))
+	return strings.TrimSpace(c.in("host/kvm1", "pgrep", "-f", "^[^ ]*weft metadata-serve .*weft-acme-web/metadata --state"))
 }
 
 // killedServer: a server that dies is replaced, and remembers what was taken; the
@@ -153,7 +153,7 @@ func (c *cloud) killedServer() {
 	}
 	c.in("host/kvm1", "kill", "-9", before)
 	c.until(slow, "another server", func() string {
-		out, err := c.try("host/kvm1", "pgrep", "-f", "^[^ ]*weft metadata-serve .*weft-acme-web/")
+		out, err := c.try("host/kvm1", "pgrep", "-f", "^[^ ]*weft metadata-serve .*weft-acme-web/metadata --state")
 		if now := strings.TrimSpace(out); err == nil && now != "" && now != before {
 			return ""
 		}

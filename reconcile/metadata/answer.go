@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"bytes"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -14,7 +15,7 @@ import (
 type board struct {
 	mu     sync.Mutex
 	guests map[netip.Addr]*Guest
-	taken  func(id string) // called when a guest says that it has its password
+	taken  func(g Guest) // called when a guest says that it has its password
 }
 
 // put replaces all there is to tell.
@@ -103,23 +104,23 @@ func (b *board) password(w http.ResponseWriter, r *http.Request) {
 		}
 	case "saved_password":
 		answer = []byte("saved_password")
-		if len(g.Password) > 0 && b.forget(g.IP) {
-			b.taken(g.ID)
+		if len(g.Password) > 0 && b.forget(g) {
+			b.taken(g)
 		}
 	}
 	_, _ = w.Write(answer)
 }
 
-// forget drops a guest's password; false if it was dropped before.
-func (b *board) forget(ip netip.Addr) bool {
+// forget drops a guest's password; false if it was dropped before, or is another by now.
+func (b *board) forget(g Guest) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	g := b.guests[ip]
-	if g == nil || len(g.Password) == 0 {
+	now := b.guests[g.IP]
+	if now == nil || now.ID != g.ID || !bytes.Equal(now.Password, g.Password) {
 		return false
 	}
-	without := *g
+	without := *now
 	without.Password = nil
-	b.guests[ip] = &without
+	b.guests[g.IP] = &without
 	return true
 }

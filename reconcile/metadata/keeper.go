@@ -1,11 +1,13 @@
 package metadata
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -13,6 +15,8 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // nobody is the user that talks to guests.
@@ -100,23 +104,25 @@ func (k *keeper) run() error {
 	if err != nil {
 		return err
 	}
+	runtime.LockOSThread() // the worker inherits it of the thread that starts it
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("give up new privileges: %w", err)
+	}
+	// The keeper keeps the ports too, unused: by a socket the process driver knows that it serves.
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
-	}
-	for _, f := range files {
-		_ = f.Close()
 	}
 	k.tell = json.NewEncoder(in)
 	if err := k.retell(); err != nil {
 		return err
 	}
-	taken, ended := make(chan string), make(chan error, 1)
-	go hear(out, taken, ended)
-	return k.mind(signals, taken, ended, in, cmd)
+	news, ended := make(chan taken), make(chan error, 1)
+	go hear(out, news, ended)
+	return k.mind(signals, news, ended, in, cmd)
 }
 
 // mind does what signals and the worker ask for, until one of them wants an end.
-func (k *keeper) mind(signals <-chan os.Signal, taken <-chan string, ended <-chan error, in io.Closer, cmd *exec.Cmd) error {
+func (k *keeper) mind(signals <-chan os.Signal, news <-chan taken, ended <-chan error, in io.Closer, cmd *exec.Cmd) error {
 	for {
 		var err error
 		select {
@@ -131,9 +137,10 @@ func (k *keeper) mind(signals <-chan os.Signal, taken <-chan string, ended <-cha
 				continue
 			}
 			k.guests = guests
+			k.take(taken{}) // nothing, but VMs may be gone
 			err = k.retell()
-		case id := <-taken:
-			k.take(id)
+		case t := <-news:
+			k.take(t)
 			err = k.retell()
 		case bad := <-ended:
 			_ = in.Close()
@@ -145,20 +152,19 @@ func (k *keeper) mind(signals <-chan os.Signal, taken <-chan string, ended <-cha
 	}
 }
 
-// hear passes on who took its password.
-func hear(out io.Reader, taken chan<- string, ended chan<- error) {
-	ids := json.NewDecoder(out)
-	for {
-		var id string
-		if err := ids.Decode(&id); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
+// hear passes on who took its password. The worker talks to guests, so what it says
+// is bounded: a line of bufio.Scanner at most.
+func hear(out io.Reader, news chan<- taken, ended chan<- error) {
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		var t taken
+		if err := json.Unmarshal(lines.Bytes(), &t); err != nil {
 			ended <- err
 			return
 		}
-		taken <- id
+		news <- t
 	}
+	ended <- lines.Err()
 }
 
 // listen opens the ports.
@@ -198,17 +204,21 @@ func (k *keeper) retell() error {
 	return nil
 }
 
-// take remembers that the VM called id has its password. Of VMs that are no more
-// nothing is kept.
-func (k *keeper) take(id string) {
+// take remembers that a VM has its password, unless that is another by now. Of VMs
+// that are no more nothing is kept: one that is made again under the name is told anew.
+func (k *keeper) take(t taken) {
+	said := saved{t.ID: t.Mark}
 	next := saved{}
 	for _, g := range k.guests {
 		if mark, ok := k.saved[g.ID]; ok {
 			next[g.ID] = mark
 		}
-		if g.ID == id && len(g.Password) > 0 {
-			next[id] = markOf(g.Password)
+		if len(g.Password) > 0 && said.has(g.ID, g.Password) {
+			next[g.ID] = t.Mark
 		}
+	}
+	if maps.Equal(next, k.saved) {
+		return
 	}
 	k.saved = next
 	if err := next.write(k.state); err != nil {

@@ -39,11 +39,8 @@ func newService(t *testing.T, guests string) *service {
 		t.Fatal(err)
 	}
 	// An address that nobody else has; who connects to it does so from 127.0.0.1.
-	own := fmt.Sprintf("127.%d.%d.%d", 1+os.Getpid()>>16&0x7f, os.Getpid()>>8&0xff, 1+os.Getpid()&0x7f)
-	s.ports = [2]string{own + ":80", own + ":8080"}
-	if os.Geteuid() != 0 {
-		s.ports[0] = own + ":8000"
-	}
+	own := fmt.Sprintf("127.%d.%d.%d", 1+os.Getpid()>>14&0x7f, os.Getpid()>>7&0x7f, 1+os.Getpid()&0x7f)
+	s.ports = [2]string{own + ":18080", own + ":18081"} // others may have 80 and 8080 at every address
 	s.start()
 	return s
 }

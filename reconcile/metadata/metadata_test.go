@@ -114,7 +114,7 @@ func TestPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	var taken []string
-	b := board{taken: func(id string) { taken = append(taken, id) }}
+	b := board{taken: func(g Guest) { taken = append(taken, g.ID) }}
 	b.put(list)
 	const password = "correct \"horse\xff"
 	for _, c := range []struct{ from, request, want string }{
@@ -184,5 +184,33 @@ func TestShare(t *testing.T) {
 	}
 	if f.leave(two); len(f.of) != 0 || f.all != 0 {
 		t.Errorf("something stays: %v, %d", f.of, f.all)
+	}
+}
+
+// A guest that takes a password as another one comes has not taken that one.
+func TestTakenIsThePasswordThatWas(t *testing.T) {
+	ip := netip.MustParseAddr("10.1.1.11")
+	old, next := Guest{IP: ip, ID: "a", Password: []byte("first")}, Guest{IP: ip, ID: "a", Password: []byte("second")}
+	var b board
+	b.put([]*Guest{&next})
+	if b.forget(old) || !b.forget(next) || b.forget(next) {
+		t.Error("the worker forgets another password, or one twice")
+	}
+	k := keeper{guests: []*Guest{&next}, saved: saved{}, state: filepath.Join(t.TempDir(), "taken")}
+	if k.take(taken{"a", markOf(old.Password)}); len(k.saved) != 0 {
+		t.Errorf("the keeper remembers %v", k.saved)
+	}
+	if k.take(taken{"a", markOf(next.Password)}); !k.saved.has("a", next.Password) {
+		t.Error("the keeper does not remember what was taken")
+	}
+	if k.take(taken{"b", markOf(next.Password)}); len(k.saved) != 1 || !k.saved.has("a", next.Password) {
+		t.Errorf("the keeper remembers %v of a VM that is not there", k.saved)
+	}
+	if k.take(taken{}); len(k.saved) != 1 {
+		t.Error("the keeper forgets what was taken")
+	}
+	k.guests = nil
+	if k.take(taken{}); len(k.saved) != 0 || len(readSaved(k.state)) != 0 {
+		t.Errorf("the keeper remembers %v of a VM that is gone", k.saved)
 	}
 }

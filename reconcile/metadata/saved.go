@@ -27,6 +27,13 @@ func readSaved(path string) saved {
 	return out
 }
 
+// taken is what a worker says of a guest: which VM, and the mark of the password that
+// it took, for there may be another by the time that the keeper hears of it.
+type taken struct {
+	ID   string `json:"id"`
+	Mark string `json:"mark"`
+}
+
 func (s saved) write(path string) error {
 	b, err := json.Marshal(s)
 	if err != nil {

@@ -92,8 +92,8 @@ func (d *Driver) fill(parts []resource.Part) ([]resource.Part, error) {
 
 // Digest returns in with the keyed digest of every secret part filled in, as
 // Diff needs it, and the processes that read such a file changed with it (see
-// resource.Fragment.Keyed). An owner whose secret
-// cannot be read is held. in itself stays as it is.
+// resource.Fragment.Keyed). An owner whose secret cannot be read is held. in itself
+// stays as it is.
 func (d *Driver) Digest(in *resource.Intent) *resource.Intent {
 	fragments, holds := slices.Clone(in.Fragments), slices.Clone(in.Holds)
 	changed := false

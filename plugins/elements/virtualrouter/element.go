@@ -1,6 +1,6 @@
 // Package virtualrouter is the VirtualRouter provider: a network namespace with
-// links, addresses, firewall chains, dnsmasq and a metadata server, made of nothing but net.*, fw.*,
-// file and process resources.
+// links, addresses, firewall chains, dnsmasq and a metadata server, made of nothing but
+// net.*, fw.*, file and process resources.
 //
 // In goes a resolved network; out come the resources of its router on the host
 // that the lock names. It is pure; plugins registers it.
