@@ -208,46 +208,54 @@ func (x *site) makeLimit(q resource.Qdisc, owner resource.Owner) error {
 	return nil
 }
 
-// putBucket makes a bucket what is at the root of a link.
+// putBucket makes a bucket what is at the root of a link. The kernel says what is in
+// its way: to read what is there would be to read it of all links.
 func (x *site) putBucket(q resource.Qdisc, l iface) error {
-	has, err := x.rootOf(l.index)
-	if err != nil {
-		return err
+	msg := &nl.TcMsg{Ifindex: l.index, Handle: x.d.handle, Parent: atRoot}
+	put := func() error {
+		return ask(x.space, unix.RTM_NEWQDISC, unix.NLM_F_CREATE, msg, nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated("tbf")), bucketOf(q.Mbit).options())
 	}
+	err := put()
 	switch {
-	case has.handle == 0 || has.handle == x.d.handle && has.kind == "tbf":
-	case x.ns == "" && has.handle != x.d.handle:
-		return fmt.Errorf("limit of %s: %s is there that is not weft's", l.name, has.describe())
-	default:
-		if err := x.removeDiscipline(has); err != nil {
+	case errors.Is(err, unix.EEXIST) && x.ns == "": // one with another handle
+		return x.inTheWay(l)
+	case errors.Is(err, unix.EEXIST), errors.Is(err, unix.EINVAL): // or one of another kind with ours
+		if err := x.removeRoot(l); err != nil {
 			return err
 		}
+		err = put()
 	}
-	msg := &nl.TcMsg{Ifindex: l.index, Handle: x.d.handle, Parent: atRoot}
-	err = ask(x.space, unix.RTM_NEWQDISC, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, msg, nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated("tbf")), bucketOf(q.Mbit).options())
 	if err != nil {
 		return fmt.Errorf("limit of %s: %w", l.name, err)
 	}
 	return nil
 }
 
-// rootOf is the discipline at the root of a link; one of the kernel's own choice has
-// no handle.
-func (x *site) rootOf(index int32) (discipline, error) {
+// inTheWay says what somebody else has at the root of a link.
+func (x *site) inTheWay(l iface) error {
 	all, err := disciplines(x.space)
+	if err != nil {
+		return err
+	}
+	what := "a discipline"
 	for _, q := range all {
-		if q.index == index && q.parent == atRoot {
-			return q, err
+		if q.index == l.index && q.parent == atRoot {
+			what = q.describe()
 		}
 	}
-	return discipline{}, err
+	return fmt.Errorf("limit of %s: %s is there that is not weft's", l.name, what)
 }
 
-func (x *site) removeDiscipline(q discipline) error {
-	msg := &nl.TcMsg{Ifindex: q.index, Handle: q.handle, Parent: atRoot}
+// removeRoot removes the discipline at the root of a link if it has our handle; in a
+// namespace of ours, any that is not the kernel's own choice.
+func (x *site) removeRoot(l iface) error {
+	msg := &nl.TcMsg{Ifindex: l.index, Parent: atRoot}
+	if x.ns == "" {
+		msg.Handle = x.d.handle
+	}
 	err := ask(x.space, unix.RTM_DELQDISC, 0, msg)
 	if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENODEV) && !errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("remove %s: %w", q.describe(), err)
+		return fmt.Errorf("remove the limit of %s: %w", l.name, err)
 	}
 	return nil
 }
@@ -268,9 +276,5 @@ func (x *site) dropLimit(id resource.ID) error {
 	if l.kind == bucketLink && x.ns == "" && x.d.made(*l) {
 		return remove(x.root, *l) // what fed it is gone
 	}
-	has, err := x.rootOf(l.index)
-	if err != nil || has.handle == 0 || x.ns == "" && has.handle != x.d.handle {
-		return err
-	}
-	return x.removeDiscipline(has)
+	return x.removeRoot(*l)
 }
