@@ -12,6 +12,7 @@ import (
 	"weft.dev/plugins"
 	"weft.dev/reconcile/alloc"
 	"weft.dev/reconcile/compile"
+	"weft.dev/reconcile/resource"
 	"weft.dev/schema"
 )
 
@@ -163,6 +164,55 @@ func TestBrokenGuest(t *testing.T) {
 			t.Errorf("with %s broken held are %v, want %v", what, got, want)
 		}
 	}
+}
+
+// TestBrokenPair: what the routers of a pair need of their hosts stays on both, though
+// nobody can read what they are of.
+func TestBrokenPair(t *testing.T) {
+	for _, c := range []struct{ example, owner, from, to, whole, broken string }{
+		{"redundant", "network/acme/web", "", "", "spec: {offering: redundant}", "spec: {offering: redundant, nonsense: 1}"},
+		{"vpc-three-tier", "vpc/acme/shop", "Default VPC offering", "Redundant VPC offering", "offering: Redundant VPC offering", "offering: Redundant VPC offering, nonsense: 1"},
+	} {
+		read, err := os.ReadFile("../examples/" + c.example + "/cloud.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.ReplaceAll(string(read), c.from, c.to)
+		lock := locked(t, fstest.MapFS{"cloud.yaml": {Data: []byte(text)}}, nil)
+		result := func(text string) *compile.Result {
+			tree, _ := schema.Parse(fstest.MapFS{"cloud.yaml": {Data: []byte(text)}}, nil)
+			return compile.New(plugins.All()).Update(tree, lock, nil)
+		}
+		want, got := result(text), result(strings.Replace(text, c.whole, c.broken, 1))
+		places := 0
+		for _, h := range want.Hosts() {
+			if want.Intent(h).Fragment(resource.Owner(c.owner)) == nil {
+				continue
+			}
+			places++
+			if _, held := got.Intent(h).Held(resource.Owner(c.owner)); !held {
+				t.Errorf("%s: %s is not held on %s", c.example, c.owner, h)
+			}
+			if w, g := host(want, h), host(got, h); w != g {
+				t.Errorf("%s: with %s broken %s has\n%s\nwant\n%s", c.example, c.owner, h, g, w)
+			}
+		}
+		if places < 2 {
+			t.Errorf("%s: %s is on %d hosts", c.example, c.owner, places)
+		}
+	}
+}
+
+// host is what the units on a host share there.
+func host(r *compile.Result, name string) string {
+	var b strings.Builder
+	for _, e := range r.Intent(name).Fragment(resource.Owner("host/" + name)).Entries() {
+		fmt.Fprintln(&b, e.State.ID())
+		for _, f := range e.State.Fields() {
+			fmt.Fprintln(&b, " ", f.Name, f.Value)
+		}
+	}
+	return b.String()
 }
 
 func files(docs []string) fstest.MapFS {

@@ -9,6 +9,7 @@ import (
 	"weft.dev/plugins/drivers/link"
 	"weft.dev/plugins/drivers/ovs"
 	"weft.dev/plugins/drivers/process"
+	"weft.dev/plugins/elements/configdrive"
 	"weft.dev/plugins/elements/securitygroup"
 	"weft.dev/plugins/elements/virtualrouter"
 	"weft.dev/plugins/gurus/guest"
@@ -28,7 +29,7 @@ func All() plugin.Registry {
 		Gurus:    guest.Gurus(switches...),
 		Public:   public.Guru{},
 		System:   system.Gurus(),
-		Elements: []plugin.Element{virtualrouter.Element{}, securitygroup.Element{}},
+		Elements: []plugin.Element{virtualrouter.Element{}, virtualrouter.VPC{}, virtualrouter.InternalLB{}, securitygroup.Element{}, configdrive.Element{}},
 		Switches: switches,
 	}
 }

@@ -27,6 +27,11 @@ func world(r *rand.Rand) []string {
 			d.grouped(i)
 		}
 	}
+	for i := range 2 {
+		if d.some(3, 4) {
+			d.cloud(i)
+		}
+	}
 	if d.some(4, 5) {
 		d.basic()
 	}
@@ -56,21 +61,21 @@ func (d *drawing) doc(kind, name, format string, args ...any) {
 }
 
 func (d *drawing) infra() {
-	d.doc("Zone", "adv", "networkType: Advanced, dns: [9.9.9.9], networkDomain: adv.example, gcWait: %s, ip6Prefix: \"2001:db8:100::/48\"", d.one("0s", "10m"))
+	d.doc("Zone", "adv", "networkType: Advanced, dns: [9.9.9.9], networkDomain: adv.example, gcWait: %s, ip6Prefix: \"2001:db8:100::/48\"%s", d.one("0s", "10m"), d.either(1, 2, ", routers: {spreadBy: rack}"))
 	d.doc("Zone", "grp", "networkType: Advanced, securityGroups: true, dns: [%s], networkDomain: grp.example", d.one("9.9.9.9", "1.1.1.1"))
 	d.doc("Zone", "plain", "networkType: Basic, networkDomain: plain.example")
 	d.doc("Pod", "rack1", "zone: plain, cidr: 10.200.1.0/24, ranges: [\"10.200.1.10-10.200.1.19\"]")
 	d.doc("Pod", "rack2", "zone: plain, cidr: 10.200.2.0/24")
 	for i := 1; i <= 3; i++ {
-		d.doc("Host", fmt.Sprintf("a%d", i), "zone: adv, %sbridges: [{name: br0, uplinks: [eth0]}, {name: br1, uplinks: [eth1], address: 192.168.50.1%d/24}, {name: lbr0, uplinks: [eth2]}, {name: lbr1, uplinks: [eth3], address: 192.168.60.1%d/24}], ovs: {datapath: %s}",
-			d.either(1, 4, "routers: {weight: 2}, "), i, i, d.one("netdev", "system"))
+		d.doc("Host", fmt.Sprintf("a%d, labels: {rack: %s}", i, d.one("x", "y")), "zone: adv, %s%sbridges: [{name: br0, uplinks: [eth0]}, {name: br1, uplinks: [eth1], address: 192.168.50.1%d/24}, {name: lbr0, uplinks: [eth2]}, {name: lbr1, uplinks: [eth3], address: 192.168.60.1%d/24}], ovs: {datapath: %s}",
+			d.either(1, 4, "routers: {weight: 2}, "), d.either(1, 2, "facts: {esp: false, wireguard: false}, "), i, i, d.one("netdev", "system"))
 	}
 	for i := 1; i <= 2; i++ {
 		d.doc("Host", fmt.Sprintf("g%d", i), "zone: grp, bridges: [{name: br2, uplinks: [eth0]}, {name: lbr2, uplinks: [eth1]}]")
 		d.doc("Host", fmt.Sprintf("p%d", i), "zone: plain, pod: rack%d, bridges: [{name: br3, uplinks: [eth0], address: 10.200.%d.31/24}]", i, i)
 	}
 	fabric := func(name, zone, rest, traffic string) {
-		d.doc("PhysicalNetwork", name, "zone: %s, %s, mtu: 1600, traffic: [%s], providers: [VirtualRouter, SecurityGroupProvider]", zone, rest, traffic)
+		d.doc("PhysicalNetwork", name, "zone: %s, %s, mtu: 1600, traffic: [%s], providers: [VirtualRouter, VpcVirtualRouter, InternalLbVm, SecurityGroupProvider, ConfigDrive]", zone, rest, traffic)
 	}
 	fabric("vxlan", "adv", "isolation: VXLAN, vnets: [\"5000-5999\"]", "{type: Guest, label: br1}")
 	fabric("geneve", "adv", "isolation: GENEVE, vnets: [\"5000-5999\"]", "{type: Guest, label: br1}")
@@ -80,7 +85,9 @@ func (d *drawing) infra() {
 	fabric("lan", "grp", "isolation: VLAN, vnets: [\"100-199\"]", "{type: Guest, label: br2}")
 	fabric("llan", "grp", "vswitch: LinuxBridge, isolation: VLAN, vnets: [\"100-199\"]", "{type: Guest, label: lbr2}")
 	fabric("flat", "plain", "isolation: VLAN", "{type: Guest, label: br3}")
-	d.doc("PublicIPRange", "internet", "zone: adv, physicalNetwork: vlan, vlan: 50, cidr: 203.0.113.0/24, gateway: 203.0.113.1, ranges: [\"203.0.113.10-203.0.113.%d\"], ip6: {cidr: \"2001:db8:feed::/64\", gateway: \"2001:db8:feed::1\", ranges: [\"2001:db8:feed::10-2001:db8:feed::ff\"]}", 250-d.IntN(2))
+	// The first is preferred, so that source NAT is of it and addresses of the second are another leg.
+	d.doc("PublicIPRange", "internet", "zone: adv, account: acme, physicalNetwork: vlan, vlan: 50, cidr: 203.0.113.0/24, gateway: 203.0.113.1, ranges: [\"203.0.113.10-203.0.113.%d\"], ip6: {cidr: \"2001:db8:feed::/64\", gateway: \"2001:db8:feed::1\", ranges: [\"2001:db8:feed::10-2001:db8:feed::ff\"]}", 250-d.IntN(2))
+	d.doc("PublicIPRange", "second", "zone: adv, physicalNetwork: vlan, vlan: 51, cidr: 192.88.99.0/24, gateway: 192.88.99.1, ranges: [\"192.88.99.10-192.88.99.250\"]")
 	d.doc("Account", "acme", "domain: root/customers, vnets: {vxlan: [\"5000-5009\"]}, vnetsFallback: %t, limits: {networks: 40, publicIPs: 40}", d.some(1, 2))
 	d.doc("Account", "beta", "domain: root/customers")
 	d.offerings()
@@ -89,18 +96,26 @@ func (d *drawing) infra() {
 }
 
 func (d *drawing) offerings() {
-	const router = "Dhcp: VirtualRouter, Dns: VirtualRouter"
-	const full = router + ", SourceNat: VirtualRouter, StaticNat: VirtualRouter, PortForwarding: VirtualRouter, Firewall: VirtualRouter"
+	router := "Dhcp: VirtualRouter, Dns: VirtualRouter, UserData: " + d.one("VirtualRouter", "ConfigDrive")
+	full := router + ", SourceNat: VirtualRouter, StaticNat: VirtualRouter, PortForwarding: VirtualRouter, Firewall: VirtualRouter, Lb: VirtualRouter, Vpn: VirtualRouter"
+	pairs := func(services, provider string) string {
+		return strings.Replace(services, "SourceNat: "+provider, "SourceNat: {provider: "+provider+", redundantRouter: "+d.one("true", "false")+"}", 1)
+	}
 	rate := func() string { return d.one("", ", networkRate: 0", ", networkRate: 50") }
-	d.doc("NetworkOffering", "isolated", "guestType: Isolated, egressDefaultPolicy: Deny%s, services: {%s}", rate(), full)
-	d.doc("NetworkOffering", "dual", "guestType: Isolated, internetProtocol: DualStack, services: {%s}", full)
+	d.doc("NetworkOffering", "isolated", "guestType: Isolated, egressDefaultPolicy: Deny%s, services: {%s}", rate(), pairs(full, "VirtualRouter"))
+	d.doc("NetworkOffering", "dual", "guestType: Isolated, internetProtocol: DualStack, services: {%s}", pairs(full, "VirtualRouter"))
 	d.doc("NetworkOffering", "always", "guestType: Isolated, persistent: true, services: {%s}", full)
-	d.doc("NetworkOffering", "bare", "guestType: Isolated, specifyVlan: true, services: {Dhcp: VirtualRouter}")
+	d.doc("NetworkOffering", "bare", "guestType: Isolated, specifyVlan: true, services: {Dhcp: VirtualRouter, UserData: VirtualRouter}")
 	d.doc("NetworkOffering", "shared", "guestType: Shared, specifyVlan: true, specifyIPRanges: true%s, services: {%s}", rate(), router)
 	d.doc("NetworkOffering", "plainshared", "guestType: Shared, specifyIPRanges: true, services: {%s}", router)
 	d.doc("NetworkOffering", "groups", "guestType: Shared, specifyVlan: true, specifyIPRanges: true%s, services: {%s, SecurityGroup: SecurityGroupProvider}", rate(), router)
-	d.doc("NetworkOffering", "l2", "guestType: L2%s", rate())
-	d.doc("NetworkOffering", "l2vlan", "guestType: L2, specifyVlan: true")
+	d.doc("VPCOffering", "cloud", "redundantRouter: %t, services: {SourceNat: VpcVirtualRouter, NetworkACL: VpcVirtualRouter, StaticNat: VpcVirtualRouter, PortForwarding: VpcVirtualRouter, Lb: VpcVirtualRouter, Vpn: VpcVirtualRouter}", d.some(1, 2))
+	const tier = "Dhcp: VpcVirtualRouter, Dns: VpcVirtualRouter, UserData: VpcVirtualRouter, SourceNat: VpcVirtualRouter, NetworkACL: VpcVirtualRouter"
+	d.doc("NetworkOffering", "tier", "guestType: Isolated, forVPC: true%s, services: {%s, StaticNat: VpcVirtualRouter, PortForwarding: VpcVirtualRouter, Lb: VpcVirtualRouter}", rate(), tier)
+	d.doc("NetworkOffering", "insidetier", "guestType: Isolated, forVPC: true%s, services: {%s, Lb: {provider: InternalLbVm, scheme: Internal}}", rate(), tier)
+	d.doc("NetworkOffering", "dualtier", "guestType: Isolated, forVPC: true, internetProtocol: DualStack, services: {%s}", tier)
+	d.doc("NetworkOffering", "l2", "guestType: L2%s, services: {UserData: ConfigDrive}", rate())
+	d.doc("NetworkOffering", "l2vlan", "guestType: L2, specifyVlan: true, services: {UserData: ConfigDrive}")
 }
 
 // advanced draws network i of the Advanced zone, whatever it is, and its machines.
@@ -124,6 +139,7 @@ func (d *drawing) advanced(i int) {
 	case 0:
 		net("offering: isolated, physicalNetwork: %s, %s", on, isolated)
 		d.publicIP(name)
+		d.site(i, "network: "+name)
 	case 1:
 		net("offering: dual, physicalNetwork: %s, %s, ip6: {mode: %s}", on, isolated, d.one("SLAAC", "DHCPv6"))
 	case 2:
@@ -150,6 +166,43 @@ func (d *drawing) advanced(i int) {
 	d.machines(i, guests)
 }
 
+// cloud draws a VPC with its tiers.
+func (d *drawing) cloud(i int) {
+	name := fmt.Sprintf("v%d", i)
+	d.doc("VPC", name+", account: acme", "zone: adv, offering: %s, cidr: 10.%d.0.0/16%s%s", d.one("Default VPC offering", "cloud"), 100+i,
+		d.either(1, 2, fmt.Sprintf(", networkDomain: v%d.example", i)), d.either(1, 3, fmt.Sprintf(", routes: [{cidr: 10.98.0.0/16, via: 10.%d.0.99}]", 100+i)))
+	d.doc("NetworkACL", name+"-list, account: acme", "vpc: %s, rules: [{number: %d, name: web, action: Allow, protocol: tcp, ports: %d}, {number: 40, name: out, action: %s, direction: Egress, protocol: all}]",
+		name, 1+d.IntN(30), 80+d.IntN(2), d.one("Allow", "Deny"))
+	first := "" // of the tiers whose machines a public balancer may have
+	for j := range 3 {
+		if j > 0 && d.some(1, 3) {
+			continue
+		}
+		tier := fmt.Sprintf("%s-t%d", name, j)
+		offering := d.one("tier", "tier", "dualtier", "insidetier")
+		if offering == "insidetier" && d.some(2, 3) {
+			d.balancer(tier, "network: "+tier)
+		}
+		if offering == "tier" && first == "" {
+			first = tier
+		}
+		d.doc("Network", tier+", account: acme", "zone: adv, vpc: %s, offering: %s, physicalNetwork: %s, cidr: 10.%d.%d.0/24, acl: %s", name, offering,
+			d.one("vxlan", "lvlan"), 100+i, j, d.one("default_allow", "default_deny", name+"-list"))
+		d.machines(40+10*i+j, guestsOf{network: tier, account: "acme", hosts: []string{"a1", "a2", "a3"}, prefix: fmt.Sprintf("10.%d.%d.", 100+i, j)})
+	}
+	if d.some(1, 2) {
+		d.doc("PrivateGateway", name+"-gw, account: acme", "vpc: %s, physicalNetwork: %s, vlan: %d, ip: 172.31.%d.2/24, gateway: 172.31.%d.1, sourceNat: %t, acl: default_allow%s", name, d.one("vxlan", "lvlan"),
+			900+2*i+d.IntN(2), i, i, d.some(1, 2), d.either(1, 2, ", routes: [{cidr: 10.97.0.0/16}]"))
+	}
+	d.site(10+i, "vpc: "+name)
+	if d.some(1, 2) {
+		d.doc("PublicIP", name+"-vip, account: acme", "zone: adv, vpc: %s, range: internet, %s%s", name, d.one("sourceNat: true", "sourceNat: false"), d.either(1, 2, ", firewall: [{name: web, protocol: tcp, ports: 80}]"))
+		if first != "" && d.some(1, 2) {
+			d.balancer(first, "publicIP: "+name+"-vip")
+		}
+	}
+}
+
 // publicIP draws an address that leads to the network's first machine, which is
 // always there.
 func (d *drawing) publicIP(network string) {
@@ -159,12 +212,43 @@ func (d *drawing) publicIP(network string) {
 	use := fmt.Sprintf("portForwarding: [{name: ssh, protocol: tcp, ports: %d, to: {vm: %s-0}, toPorts: 22}]", 2200+d.IntN(2), network)
 	if d.some(1, 2) {
 		use = fmt.Sprintf("staticNat: {vm: %s-0}", network)
+	} else {
+		if d.some(2, 3) {
+			d.balancer(network, "publicIP: "+network+"-vip")
+		}
+		d.users(network)
 	}
 	sources := []string{"198.51.100.0/24"}
 	for i := range d.IntN(2) * (10 + d.IntN(2)) {
 		sources = append(sources, fmt.Sprintf("192.0.2.%d/32", i)) // so many are a set
 	}
-	d.doc("PublicIP", network+"-vip, account: acme", "zone: adv, network: %s, %s, firewall: [{name: all, protocol: tcp, ports: \"22-%d\", sources: [%s]}]", network, use, 3000+d.IntN(2), strings.Join(sources, ", "))
+	d.doc("PublicIP", network+"-vip, account: acme", "zone: adv, network: %s, range: %s, %s, firewall: [{name: all, protocol: tcp, ports: \"22-%d\", sources: [%s]}]", network, d.one("internet", "second"), use, 3000+d.IntN(2), strings.Join(sources, ", "))
+}
+
+// site draws a VPN to an office.
+func (d *drawing) site(i int, where string) {
+	if d.some(1, 2) {
+		return
+	}
+	d.doc("SiteToSiteVPN", fmt.Sprintf("v%d, account: acme", i), "%s, peer: {gateway: 198.51.100.%d, cidrs: [172.30.%d.0/24%s]}, psk: {secretFile: /etc/weft/psk}, ike: {version: %d}, %s", where, 10+i+d.IntN(2), i,
+		d.either(1, 2, fmt.Sprintf(", 172.29.%d.0/24", i)), 1+d.IntN(2), d.one("passive: true", "splitConnections: true", "dpd: false, forceEncap: true"))
+}
+
+// users draws a VPN for people who call a network's public address.
+func (d *drawing) users(network string) {
+	how := d.one(
+		"protocol: WireGuard, privateKey: {secretFile: /etc/weft/wg}, users: [{name: ann, publicKey: xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=}"+d.either(1, 2, ", {name: bob, publicKey: TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=}")+"]",
+		"protocol: IKEv2, key: {secretFile: /etc/weft/key}, certificate: \"-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\", users: ["+d.either(1, 2, "{name: bob, password: {secretFile: /etc/weft/bob}}")+"]")
+	if d.some(1, 2) {
+		d.doc("RemoteAccessVPN", network+"-users, account: acme", "publicIP: %s-vip, ranges: [172.28.0.2-172.28.0.%d], %s", network, 20+d.IntN(2), how)
+	}
+}
+
+// balancer draws one whose member is the network's first machine.
+func (d *drawing) balancer(network, where string) {
+	how := d.one("protocol: tcp", "protocol: tcp-proxy, algorithm: source, stickiness: {method: SourceBased}", "protocol: http, stickiness: {method: LbCookie}, healthCheck: {path: /a}, statistics: true", "protocol: udp", "protocol: udp, algorithm: source")
+	d.doc("LoadBalancer", network+"-lb, account: acme", "%s, port: %d, %s, members: [{vm: %s-0, weight: %d}]%s", where, 80+d.IntN(2), how, network, 1+d.IntN(2),
+		d.either(1, 2, ", sources: [198.51.100.0/24, 192.0.2.0/28, 192.0.2.16/28, 192.0.2.32/28, 192.0.2.48/28]"))
 }
 
 // grouped draws a Shared network whose machines have security groups.
@@ -232,7 +316,7 @@ func (d *drawing) machines(i int, g guestsOf) {
 		default:
 			where = "zone: " + map[bool]string{true: "grp", false: "adv"}[g.groups]
 		}
-		d.doc("VirtualMachine", fmt.Sprintf("%s-%d, account: %s", machine(g), j, g.account), "state: %s, %s, nics: [{%s}]", d.one("Running", "Running", "Running", "Stopped"), where, strings.Join(nic, ", "))
+		d.doc("VirtualMachine", fmt.Sprintf("%s-%d, account: %s", machine(g), j, g.account), "state: %s, %s, nics: [{%s}]%s", d.one("Running", "Running", "Running", "Stopped"), where, strings.Join(nic, ", "), d.either(1, 3, ", userData: \""+d.one("one", "two")+"\""))
 	}
 }
 

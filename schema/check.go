@@ -34,11 +34,27 @@ func (d *decoder) check(n int32, at Pos32, spec any) {
 		c.publicIP(s)
 	case *SecurityGroup:
 		c.securityGroup(s)
+	case *VPCOffering:
+		c.vpcOffering(s)
+	case *VPC:
+		c.vpc(s)
+	case *NetworkACL:
+		c.networkACL(s)
+	case *PrivateGateway:
+		c.privateGateway(s)
+	case *LoadBalancer:
+		c.loadBalancer(s)
+	case *SiteToSiteVPN:
+		c.siteToSiteVPN(s)
+	case *RemoteAccessVPN:
+		c.remoteAccessVPN(s)
 	case *Policy:
 		c.policy(s)
 	case *Zone:
+		c.bgp(s.BGP)
 		c.family(s.GuestCIDR, "guestCIDR")
 		c.usable(s.GuestCIDR, "guestCIDR")
+		c.zoneRouters(s.Routers)
 		c.zoneIP6(s.IP6Prefix)
 	}
 }

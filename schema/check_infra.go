@@ -195,6 +195,7 @@ func (c *checker) vlan(u BroadcastURI, path ...any) {
 func (c *checker) offering(s *NetworkOffering) {
 	c.guestType(s)
 	c.groupProvider(s)
+	c.tierOffering(s)
 	if s.SpecifyIPRanges && s.GuestType == "Isolated" && s.Services.SourceNat != nil {
 		c.errorf(at("specifyIPRanges"), "conflicting-fields", "specifyIPRanges can not be used with SourceNat")
 	}

@@ -231,22 +231,3 @@ func (c *checker) icmpFamily(m match, path []any) {
 		}
 	}
 }
-
-// ingress checks a rule for what comes in by IPv6.
-func (c *checker) ingress(m match, path []any) {
-	if m.protocol == "icmp" {
-		c.errorf(join(path, "protocol"), "wrong-family", "icmp is for IPv4, which does not come in by ingress").Hintf("write icmpv6")
-		return
-	}
-	for i, p := range m.sources {
-		if p.IsValid() && p.Addr().Is4() {
-			c.errorf(join(path, "sources", i), "wrong-family", "%s is IPv4, which does not come in by ingress", p).
-				Hintf("IPv4 comes in at public addresses: use firewall of a PublicIP")
-		}
-	}
-	for i, p := range m.dests {
-		if p.IsValid() && p.Addr().Is4() {
-			c.errorf(join(path, "destinations", i), "wrong-family", "%s is IPv4, which does not come in by ingress", p)
-		}
-	}
-}

@@ -36,11 +36,13 @@ func (c *checker) network(s *Network) {
 		r := &s.Ingress[i]
 		m := match{r.Protocol, r.Ports, r.ICMPType, r.ICMPCode, r.Sources, r.Destinations}
 		c.match(m, at("ingress", i))
-		c.ingress(m, at("ingress", i))
+		c.icmpFamily(m, at("ingress", i))
+		c.inside(s.CIDR, r.Destinations, at("ingress", i, "destinations"))
 	}
 	c.networkRoutes(s)
 	c.networkIP6(s)
 	c.private(s)
+	c.tier(s)
 	c.words(s.SharedWith, "sharedWith")
 }
 
@@ -218,7 +220,7 @@ func (c *checker) publicIP(s *PublicIP) {
 			{"portForwarding", len(s.PortForwarding) > 0}, {"firewall", len(s.Firewall) > 0},
 		} {
 			if _, written := c.node(at("network")); use.used && !written {
-				c.errorf(at(use.field), "required-field", "%s needs the network that the address serves", use.field).
+				c.errorf(at(use.field), "required-field", "%s needs the network, or VPC, that the address serves", use.field).
 					Hintf("add network: NAME; an address without network is only reserved")
 			}
 		}

@@ -28,7 +28,7 @@ const (
 
 var formats = func() map[string]*format {
 	m := map[string]*format{}
-	for _, f := range []format{
+	for _, f := range slices.Concat(vpcFormats(), vpnFormats(), balancerFormats(), []format{
 		{name: "name", what: "a name", pattern: patternLabel, ok: isLabel, hint: lowerHint,
 			rule: "a name has 1-63 lower-case letters, digits and hyphens, and starts and ends with a letter or digit"},
 		{name: "hostname", what: "a host name", pattern: patternLabel, ok: isLabel, hint: lowerHint,
@@ -70,7 +70,7 @@ var formats = func() map[string]*format {
 		{name: "fieldpath", what: "the path of a field", pattern: `^[A-Za-z0-9]+(\.[A-Za-z0-9]+)*$`, ok: isFieldPath,
 			rule: "write names of fields joined by dots, such as spec.firewall"},
 		{name: hostAddr, what: "an address with prefix length", rule: "write the address and the length of its network, such as 192.168.50.11/24"},
-	} {
+	}) {
 		m[f.name] = &f
 	}
 	return m

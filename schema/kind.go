@@ -26,6 +26,13 @@ const (
 	KindPublicIP        = "PublicIP"
 	KindPolicy          = "Policy"
 	KindSecurityGroup   = "SecurityGroup"
+	KindVPCOffering     = "VPCOffering"
+	KindVPC             = "VPC"
+	KindNetworkACL      = "NetworkACL"
+	KindPrivateGateway  = "PrivateGateway"
+	KindLoadBalancer    = "LoadBalancer"
+	KindSiteToSiteVPN   = "SiteToSiteVPN"
+	KindRemoteAccessVPN = "RemoteAccessVPN"
 )
 
 // SystemAccount is the built-in account that owns what the operator owns of tenant kinds.
@@ -46,18 +53,24 @@ var kinds = []kindOf{
 	{KindHost, "host", false, reflect.TypeFor[Host]()},
 	{KindPublicIPRange, "publiciprange", false, reflect.TypeFor[PublicIPRange]()},
 	{KindNetworkOffering, "offering", false, reflect.TypeFor[NetworkOffering]()},
+	{KindVPCOffering, "vpcoffering", false, reflect.TypeFor[VPCOffering]()},
 	{KindAccount, "account", false, reflect.TypeFor[Account]()},
 	{KindNetwork, "network", true, reflect.TypeFor[Network]()},
+	{KindVPC, "vpc", true, reflect.TypeFor[VPC]()},
+	{KindNetworkACL, "networkacl", true, reflect.TypeFor[NetworkACL]()},
+	{KindPrivateGateway, "privategateway", true, reflect.TypeFor[PrivateGateway]()},
 	{KindVirtualMachine, "vm", true, reflect.TypeFor[VirtualMachine]()},
 	{KindPublicIP, "publicip", true, reflect.TypeFor[PublicIP]()},
 	{KindSecurityGroup, "securitygroup", true, reflect.TypeFor[SecurityGroup]()},
+	{KindLoadBalancer, "lb", true, reflect.TypeFor[LoadBalancer]()},
+	{KindSiteToSiteVPN, "sitetositevpn", true, reflect.TypeFor[SiteToSiteVPN]()},
+	{KindRemoteAccessVPN, "remoteaccessvpn", true, reflect.TypeFor[RemoteAccessVPN]()},
 	{KindPolicy, "policy", false, reflect.TypeFor[Policy]()},
 }
 
 // laterKinds are words of the language that this release does not act on.
 var laterKinds = []string{
-	"VPCOffering", "ServiceProvider", "VPC", "NetworkACL", "LoadBalancer", "PrivateGateway",
-	"SiteToSiteVPN", "RemoteAccessVPN", "Expectation",
+	"ServiceProvider", "Expectation",
 }
 
 func findKind(name string) *kindOf {

@@ -74,25 +74,13 @@ func isGroupProtocol(s string) bool {
 	return ok
 }
 
-// groupProvider holds that security groups are for their provider, and that for nothing
-// else.
+// groupProvider holds that security groups are for their provider; see narrow.
 func (c *checker) groupProvider(s *NetworkOffering) {
 	const provider = "SecurityGroupProvider"
 	v := &s.Services
 	if g := v.SecurityGroup; g != nil && g.Provider != "" && g.Provider != provider {
 		c.errorf(at("services", "SecurityGroup"), "not-of-provider", "provider %s has no service SecurityGroup", g.Provider).
 			Offending(g.Provider).Hintf("write %s", provider)
-	}
-	for _, x := range []struct {
-		name string
-		at   *Service
-	}{
-		{"Dhcp", v.Dhcp}, {"Dns", v.Dns}, {"Gateway", v.Gateway}, {"UserData", v.UserData}, {"StaticNat", v.StaticNat}, {"PortForwarding", v.PortForwarding},
-		{"Firewall", v.Firewall}, {"Vpn", v.Vpn}, {"NetworkACL", v.NetworkACL}, {"Connectivity", v.Connectivity},
-	} {
-		if x.at != nil && x.at.Provider == provider {
-			c.errorf(at("services", x.name), "not-of-provider", "provider %s has no service %s", provider, x.name).Offending(provider)
-		}
 	}
 }
 

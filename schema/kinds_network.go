@@ -30,10 +30,11 @@ type Network struct {
 	// NetworkDomain is the DNS suffix of the network; absent: the zone's.
 	NetworkDomain string `yaml:"networkDomain" weft:"format=domain"`
 	// VPC that the network is a tier of.
-	VPC Ref `yaml:"vpc" later:"VPCs"`
+	VPC Ref `yaml:"vpc"`
 	// ACL of a tier; absent: default_deny.
-	ACL Ref `yaml:"acl" later:"VPCs"`
-	// Ingress says what may come in by IPv6, which is routed and not translated; the rest is denied. IPv4 comes in at public addresses.
+	ACL string `yaml:"acl" weft:"format=acl"`
+	// Ingress says what may come in where nothing is translated: by IPv6, and in Routed networks by IPv4 too; the rest is denied. In
+	// others IPv4 comes in at public addresses.
 	Ingress []IngressRule `yaml:"ingress" weft:"unique=name"`
 	// Egress are exceptions from the offering's egressDefaultPolicy.
 	Egress []EgressRule `yaml:"egress" weft:"unique=name"`
@@ -51,6 +52,8 @@ type Network struct {
 	LeaseTime Duration `yaml:"leaseTime"`
 	// SharedWith are accounts, domains (`domain/root/customers`, with subdomains) or `*` that may use the network.
 	SharedWith []string `yaml:"sharedWith" weft:"format=share"`
+	// ASN of its router, where the offering has routingMode Dynamic; absent: allocated from the zone's.
+	ASN int `yaml:"asn" weft:"min=1,max=4294967294"`
 	// PVLAN makes the network, Shared or L2, a part of the private VLAN whose primary is vlan; networks of one primary are one private
 	// VLAN.
 	PVLAN *PVLAN `yaml:"pvlan"`
@@ -129,7 +132,7 @@ type EgressRule struct {
 	Destinations []netip.Prefix `yaml:"destinations"`
 }
 
-// IngressRule says what may come in by IPv6.
+// IngressRule says what may come in where nothing is translated.
 type IngressRule struct {
 	At Pos32 `yaml:"-"`
 	// Name of the rule, unique in the list and stable; order in the list means nothing.

@@ -19,17 +19,17 @@ type NetworkOffering struct {
 	// Persistent networks are implemented without running NICs and never shut down.
 	Persistent bool `yaml:"persistent" weft:"default=false"`
 	// ForVPC: networks are tiers of a VPC.
-	ForVPC bool `yaml:"forVPC" weft:"default=false" later:"VPCs"`
+	ForVPC bool `yaml:"forVPC" weft:"default=false"`
 	// InternetProtocol is `IPv4` or `DualStack`: IPv4, and an IPv6 /64 that is routed. Only Isolated.
 	InternetProtocol string `yaml:"internetProtocol" weft:"enum=IPv4|DualStack,default=IPv4"`
 	// NetworkMode: `Natted`, or `Routed` without address translation.
-	NetworkMode string `yaml:"networkMode" weft:"enum=Natted|Routed,laterenum=Routed,default=Natted"`
+	NetworkMode string `yaml:"networkMode" weft:"enum=Natted|Routed,default=Natted"`
 	// RoutingMode of Routed networks: `Static`, or `Dynamic` by BGP.
-	RoutingMode string `yaml:"routingMode" weft:"enum=Static|Dynamic,laterenum=Dynamic,default=Static"`
+	RoutingMode string `yaml:"routingMode" weft:"enum=Static|Dynamic,default=Static"`
 	// ConcurrentConnections is HAProxy's maxconn.
-	ConcurrentConnections int `yaml:"concurrentConnections" weft:"default=4096,min=1,max=1000000" later:"load balancing"`
+	ConcurrentConnections int `yaml:"concurrentConnections" weft:"default=4096,min=1,max=1000000"`
 	// KeepAlive lets HAProxy keep HTTP connections open.
-	KeepAlive bool `yaml:"keepAlive" weft:"default=false" later:"load balancing"`
+	KeepAlive bool `yaml:"keepAlive" weft:"default=false"`
 	// Tags that the physical network must have, all of them.
 	Tags []string `yaml:"tags" weft:"format=label"`
 	// Zones that may use the offering; absent: all.
@@ -59,11 +59,11 @@ type Services struct {
 	// Firewall filters what comes in at public addresses and what leaves the network.
 	Firewall *Service `yaml:"Firewall"`
 	// Lb balances load.
-	Lb *LbService `yaml:"Lb" weft:"mild" later:"load balancing"`
+	Lb *LbService `yaml:"Lb"`
 	// Vpn is remote access and site-to-site.
-	Vpn *Service `yaml:"Vpn" weft:"mild" later:"VPNs"`
+	Vpn *Service `yaml:"Vpn"`
 	// NetworkACL filters a tier of a VPC.
-	NetworkACL *Service `yaml:"NetworkACL" later:"VPCs"`
+	NetworkACL *Service `yaml:"NetworkACL"`
 	// SecurityGroup filters per NIC.
 	SecurityGroup *Service `yaml:"SecurityGroup"`
 	// Connectivity hands the network's topology to a provider; never required.
@@ -82,10 +82,11 @@ type SourceNatService struct {
 	At Pos32 `yaml:"-"`
 	// Provider of the service.
 	Provider string `yaml:"provider" weft:"required,enum=VirtualRouter|VpcVirtualRouter,short"`
-	// SourceNatType: one source NAT address per account's network, or one for the zone.
-	SourceNatType string `yaml:"sourceNatType" weft:"enum=perAccount|perZone,laterenum=perZone,default=perAccount"`
+	// SourceNatType: `perAccount`, one source NAT address for each network. `perZone`, one for all, is what CloudStack has devices for
+	// that all networks of a zone share; it is refused here, where each network has a router of its own.
+	SourceNatType string `yaml:"sourceNatType" weft:"enum=perAccount|perZone,default=perAccount"`
 	// RedundantRouter runs a pair of routers.
-	RedundantRouter bool `yaml:"redundantRouter" weft:"default=false" later:"redundant routers"`
+	RedundantRouter bool `yaml:"redundantRouter" weft:"default=false"`
 }
 
 // LbService is the service Lb; may be written as just the provider's name.

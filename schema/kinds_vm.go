@@ -89,7 +89,7 @@ type PublicIP struct {
 	// Network that the address serves.
 	Network Ref `yaml:"network"`
 	// VPC that the address serves.
-	VPC Ref `yaml:"vpc" later:"VPCs"`
+	VPC Ref `yaml:"vpc"`
 	// Range that the address is of; may be left out where only one fits.
 	Range string `yaml:"range" weft:"format=name"`
 	// Address; absent: allocated.

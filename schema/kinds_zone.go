@@ -25,14 +25,16 @@ type Zone struct {
 	GCWait Duration `yaml:"gcWait" weft:"default=0s"`
 	// Routers are settings of all virtual routers of the zone.
 	Routers *ZoneRouters `yaml:"routers"`
+	// BGP is how routers of networks with routingMode Dynamic tell where these are.
+	BGP *ZoneBGP `yaml:"bgp"`
 }
 
 // ZoneRouters are settings of all virtual routers of a zone.
 type ZoneRouters struct {
-	// HealthCheckInterval is the time between two health checks of each router's services.
-	HealthCheckInterval Duration `yaml:"healthCheckInterval" weft:"default=30s" later:"router health checks"`
+	// HealthCheckInterval is the time between two health checks of each router's services; 0s checks none.
+	HealthCheckInterval Duration `yaml:"healthCheckInterval" weft:"default=30s"`
 	// SpreadBy is a host label: the two routers of a redundant pair run on hosts that differ in it.
-	SpreadBy string `yaml:"spreadBy" weft:"format=labelkey" later:"redundant routers"`
+	SpreadBy string `yaml:"spreadBy" weft:"format=labelkey"`
 }
 
 // Pod is a part of a zone with its own management network, usually a rack.
@@ -163,6 +165,6 @@ type Limits struct {
 	// PublicIPs is the largest number of public addresses: source NAT addresses count, those of ranges dedicated to the
 	// account do not.
 	PublicIPs *int `yaml:"publicIPs" weft:"min=0"`
-	// VPCs is the largest number of VPCs; always kept as long as there are no VPCs.
+	// VPCs is the largest number of VPCs.
 	VPCs *int `yaml:"vpcs" weft:"min=0"`
 }

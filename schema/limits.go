@@ -7,8 +7,9 @@ const (
 	maxFileSize = 16 << 20
 	// maxTreeSize: a million documents of usual size; the text of a tree is kept in memory.
 	maxTreeSize = 512 << 20
-	// maxDocumentSize: a list of 10,000 CIDRs has about 200 KiB, user data at most 32 KiB.
-	maxDocumentSize = 1 << 20
+	// maxDocumentSize: a list of 10,000 CIDRs of IPv4 has about 200 KiB, one of both families
+	// 400 KiB, and an ACL has several of them; user data has at most 32 KiB.
+	maxDocumentSize = 4 << 20
 	// maxDocuments: ten times the cloud that the figures are stated for.
 	maxDocuments = 1_000_000
 	// maxFileDocuments: 16 MiB of documents of 80 bytes, which is less than any has.

@@ -185,7 +185,7 @@ func TestReferenceText(t *testing.T) {
 			t.Errorf("the reference of Network lacks %q", want)
 		}
 	}
-	if Reference("VPC") != "" || JSONSchema("VPC") != nil {
+	if Reference("Expectation") != "" || JSONSchema("Expectation") != nil {
 		t.Error("a kind that is not supported is published")
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"weft.dev/reconcile/agent"
 	"weft.dev/reconcile/engine"
 	"weft.dev/reconcile/engine/trial"
+	"weft.dev/reconcile/health"
 	"weft.dev/reconcile/host"
 	"weft.dev/reconcile/host/facts"
 	"weft.dev/reconcile/model"
@@ -99,6 +100,8 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		Compiler: newHostCompiler(ctx, h),
 		Engine:   newEngine(h, f.secrets, metrics),
 		Hook:     hook,
+		Asker:    health.Net{Host: h},
+		Roles:    rolesOn(h),
 	}
 	if f.signers != "" {
 		cfg.Signatures = repo

@@ -98,7 +98,7 @@ func (c *cloud) hostAlone(name string) (down func()) {
 	if err != nil {
 		c.Fatal(err)
 	}
-	spec := lab.SpecOf(t.Site, t.Networks(), lab.Spec{})
+	spec := lab.SpecOf(t.Site, t.Networks(), t.VPCs(), lab.Spec{})
 	for i := range spec.Hosts {
 		spec.Hosts[i].Agent = nil
 	}

@@ -84,14 +84,14 @@ func (c *cloud) addresses6() {
 	}
 	c.answered("acme/db-1", "-6", "db-2")
 	n := networks["acme/web-1"]
-	if out := c.in("host/"+n.Router.Host.Name, "weft", "status"); !strings.Contains(strings.Join(strings.Fields(out), " "), "a route to "+upstream(n)) {
+	if out := c.in("host/"+n.Router.Host.Name, "weft", "status"); !strings.Contains(strings.Join(strings.Fields(out), " "), "a route to "+upstream(n, n.Router)) {
 		c.Errorf("nobody says what has to be upstream: %s", out)
 	}
 }
 
 // linkLocal is the address of the router of a NIC's network, as guests see it.
 func linkLocal(n *model.Network) netip.Addr {
-	m := n.Router.GuestMAC
+	m := n.Router.Sides[0].MAC
 	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, 9: m[1], 10: m[2], 11: 0xff, 12: 0xfe, 13: m[3], 14: m[4], 15: m[5]})
 }
 
@@ -142,7 +142,7 @@ func (c *cloud) behind6() {
 	const behind, prefix, second, world = "2001:db8:100:f000::1", "2001:db8:100:f000::/64", "2001:db8:100:5::53", "2001:4860:4860::8888"
 	router := networks["acme/web-1"].Router
 	c.in("acme/web-2", "ip", "-6", "addr", "add", behind+"/128", "dev", "lo")
-	c.in("internet", "ip", "-6", "route", "add", prefix, "via", router.IP6.Addr().String())
+	c.in("internet", "ip", "-6", "route", "add", prefix, "via", router.IP6().String())
 	answered := func(from, source, to string) {
 		c.until(soon, from+" pings "+to+" from "+source, func() string {
 			if !c.pings(from, source, to) {
@@ -267,7 +267,7 @@ func (c *cloud) lies6() {
 func (c *cloud) world6() {
 	nics, networks := c.nics6()
 	self, n := nics["acme/web-1"], networks["acme/web-1"]
-	to := net.HardwareAddr(n.Router.PublicMAC[:])
+	to := net.HardwareAddr(n.Router.Legs[0].MAC[:])
 	from := net.HardwareAddr{2, 0, 0, 0, 0x55, 0x55}
 	victim := c.listen("acme/web-1", "eth0")
 	echo := func(source netip.Addr, text string) []byte {

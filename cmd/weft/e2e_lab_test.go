@@ -32,6 +32,8 @@ type cloud struct {
 	ctx  context.Context
 	lab  *lab.Client
 	tree string // a copy of the quickstart, which tests edit
+
+	secrets string // the directory that hosts see at /etc/weft, where a test gave one
 }
 
 // TestLab brings one cloud of two hosts up and holds it to what issue and
@@ -201,7 +203,13 @@ func (c *cloud) command(ctx context.Context, node string, argv ...string) (*exec
 // try runs a command in a node and returns all that it printed.
 func (c *cloud) try(node string, argv ...string) (string, error) {
 	c.Helper()
-	ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
+	return c.tryFor(30*time.Second, node, argv...)
+}
+
+// tryFor is try of a command that may take longer.
+func (c *cloud) tryFor(limit time.Duration, node string, argv ...string) (string, error) {
+	c.Helper()
+	ctx, cancel := context.WithTimeout(c.ctx, limit)
 	defer cancel()
 	cmd, err := c.command(ctx, node, argv...)
 	if err != nil {

@@ -13,20 +13,27 @@ import (
 // TestMetadata holds what routers tell guests, in the lab of examples/metadata.
 func TestMetadata(t *testing.T) {
 	secrets := t.TempDir()
-	if err := os.WriteFile(filepath.Join(secrets, "web-1.pw"), []byte("correct \"horse\n"), 0o600); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{"web-1.pw": "correct \"horse\n", "box.pw": "of the drive\n"} {
+		if err := os.WriteFile(filepath.Join(secrets, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	c := startLab(t, fmt.Sprintf("md%d", os.Getpid()), "../../examples/metadata", "--secrets", secrets)
+	c.secrets = secrets
 	for _, part := range []struct {
 		name string
 		run  func(*cloud)
 	}{
 		{"Told", (*cloud).told},
 		{"Untold", (*cloud).untold},
+		{"Names", (*cloud).names},
 		{"Password", (*cloud).passwords},
 		{"Hidden", (*cloud).hiddenData},
 		{"Change", (*cloud).toldAnew},
+		{"CloudInit", (*cloud).taught},
+		{"Drive", (*cloud).drives},
 		{"Killed", (*cloud).killedServer},
+		{"Anew", (*cloud).routerAnew},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			p := *c
@@ -70,15 +77,15 @@ func (c *cloud) untold() {
 	c.hears("acme/web-2", "10.1.1.1/latest/meta-data/public-keys", "no such thing")
 	c.hears("acme/web-1", "10.1.1.1/latest/user-data", "proxy", "X-Forwarded-For: 10.1.1.12")
 	c.in("acme/web-1", "ip", "addr", "add", "10.1.1.12/24", "dev", "eth0")
-	if out, err := c.try("acme/web-1", "curl", "-s", "-m", "2", "--interface", "10.1.1.12", "10.1.1.1/latest/user-data"); err == nil {
+	if out, err := c.try("acme/web-1", "curl", "-s", "-m", "1", "--interface", "10.1.1.12", "10.1.1.1/latest/user-data"); err == nil {
 		c.Errorf("who says that it is another guest is believed: %s", out)
 	}
 	c.in("acme/web-1", "ip", "addr", "del", "10.1.1.12/24", "dev", "eth0")
 	c.hears("acme/web-1", "10.1.1.1/latest/user-data", "/etc/motd")
-	nat := strings.TrimSpace(c.in("acme/web-1", "curl", "-s", "-m", "3", "10.1.1.1/latest/meta-data/public-ipv4"))
+	nat := strings.TrimSpace(c.fetched("acme/web-1", "10.1.1.1/latest/meta-data/public-ipv4"))
 	for _, from := range []string{"internet", "acme/web-1"} {
 		for _, port := range []string{"80", "8080"} {
-			if out, err := c.try(from, "curl", "-s", "-m", "2", nat+":"+port); err == nil {
+			if out, err := c.try(from, "curl", "-s", "-m", "1", nat+":"+port); err == nil {
 				c.Errorf("%s is answered at the public address %s:%s: %s", from, nat, port, out)
 			}
 		}
@@ -112,12 +119,12 @@ func (c *cloud) hiddenData() {
 	if strings.Contains(out, "horse") || strings.Contains(out, "write_files") {
 		c.Errorf("a secret is shown:\n%s", out)
 	}
-	for _, file := range []string{"userdata/10.1.1.11", "passwords/10.1.1.11"} {
+	for _, file := range []string{"userdata/acme.web-1.web", "passwords/acme.web-1.web"} {
 		if !strings.Contains(out, file) {
 			c.Errorf("nothing is said of %s:\n%s", file, out)
 		}
 	}
-	modes := c.in("host/kvm1", "sh", "-c", "cd /run/weft/files/routers/weft-acme-web/metadata && stat -c %a passwords/10.1.1.11 userdata/10.1.1.11")
+	modes := c.in("host/kvm1", "sh", "-c", "cd /run/weft/files/metadata/weft-acme-web && stat -c %a passwords/acme.web-1.web userdata/acme.web-1.web")
 	if modes != "600\n600\n" {
 		c.Errorf("others on the host may read: %q", modes)
 	}
@@ -138,10 +145,10 @@ func (c *cloud) toldAnew() {
 	}
 }
 
-// server is the process that serves network web.
+// server is the process that serves the networks of the host.
 func (c *cloud) server() string {
 	c.Helper()
-	return strings.TrimSpace(c.in("host/kvm1", "pgrep", "-f", "^[^ ]*weft metadata-serve .*weft-acme-web/metadata --state"))
+	return strings.TrimSpace(c.in("host/kvm1", "pgrep", "-f", "^[^ ]*weft metadata-serve "))
 }
 
 // killedServer: a server that dies is replaced, and remembers what was taken; the
@@ -153,7 +160,7 @@ func (c *cloud) killedServer() {
 	}
 	c.in("host/kvm1", "kill", "-9", before)
 	c.until(slow, "another server", func() string {
-		out, err := c.try("host/kvm1", "pgrep", "-f", "^[^ ]*weft metadata-serve .*weft-acme-web/metadata --state")
+		out, err := c.try("host/kvm1", "pgrep", "-f", "^[^ ]*weft metadata-serve ")
 		if now := strings.TrimSpace(out); err == nil && now != "" && now != before {
 			return ""
 		}
@@ -161,4 +168,28 @@ func (c *cloud) killedServer() {
 	})
 	c.hears("acme/web-1", "10.1.1.1/latest/meta-data/instance-id", "web-1.acme")
 	c.hears("acme/web-1", "10.1.1.1:8080", "saved_password", "DomU_Request: send_my_password")
+}
+
+// routerAnew: the server serves in the namespace that takes the place of another, and
+// it is the same server.
+func (c *cloud) routerAnew() {
+	before := c.server()
+	inode := func() string {
+		out, _ := c.try("host/kvm1", "stat", "-L", "-c", "%i", "/run/netns/weft-acme-web")
+		return strings.TrimSpace(out)
+	}
+	old := inode()
+	c.in("host/kvm1", "ip", "netns", "del", "weft-acme-web")
+	c.until(slow, "another namespace", func() string {
+		if now := inode(); now == "" || now == old {
+			return fmt.Sprintf("%q, not another than %q", now, old)
+		}
+		return ""
+	})
+	c.hears("acme/web-1", "10.1.1.1/latest/meta-data/instance-id", "web-1.acme")
+	c.hears("acme/desk", "data-server./latest/user-data", "desk")
+	c.hears("acme/web-1", "10.1.1.1:8080", "saved_password", "DomU_Request: send_my_password")
+	if after := c.server(); after != before {
+		c.Errorf("the server was started anew: %q, %q", before, after)
+	}
 }

@@ -23,13 +23,14 @@ import (
 var probes = map[string]func(args []string) error{
 	"e2e-ping": probePing, "e2e-stream": probeStream, "e2e-echo": probeEcho, "e2e-shout": probeShout, "e2e-frame": probeFrame,
 	"e2e-floor": probeFloor, "e2e-pass": probePass, "e2e-knock": probeKnock, "e2e-try": probeTry, "e2e-try6": probeTry6,
+	"e2e-member": probeMember, "e2e-clients": probeClients, "e2e-datagrams": probeDatagrams,
 }
 
 // every is the pace of pings and stream: one packet in so long.
 const every = 10 * time.Millisecond
 
-// grace is how long the last answers may take.
-const grace = 2 * time.Second
+// grace is how long the last answers of pings may take; what TCP carries comes, if late.
+const grace, graceOfTCP = 2 * time.Second, soon
 
 // tally is what a ping or stream says at its end.
 type tally struct {
@@ -44,6 +45,7 @@ type pace struct {
 	open  map[uint16]bool
 	last  time.Time
 	tally tally
+	grace time.Duration
 	idle  chan struct{} // closed when nothing is open any more, once asked for
 	asked bool
 }
@@ -93,7 +95,7 @@ func (p *pace) end() error {
 	p.mu.Unlock()
 	select {
 	case <-p.idle:
-	case <-time.After(grace):
+	case <-time.After(p.grace):
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,7 +129,9 @@ func (p *pace) run(send func(seq uint16) error) error {
 	}
 }
 
-func newPace() *pace { return &pace{open: map[uint16]bool{}, idle: make(chan struct{})} }
+func newPace(grace time.Duration) *pace {
+	return &pace{open: map[uint16]bool{}, grace: grace, idle: make(chan struct{})}
+}
 
 // probePing ADDR: ICMP echo requests until standard input ends.
 func probePing(args []string) error {
@@ -144,7 +148,7 @@ func probePing(args []string) error {
 		return err
 	}
 	id := uint16(os.Getpid())
-	p := newPace()
+	p := newPace(grace)
 	go func() {
 		b := make([]byte, 1500)
 		for {
@@ -184,11 +188,11 @@ func checksum(b []byte) uint16 {
 // probeStream ADDR:PORT: numbers over one TCP connection to probeEcho, which
 // sends them back, until standard input ends.
 func probeStream(args []string) error {
-	c, err := net.DialTimeout("tcp4", args[0], 10*time.Second)
+	c, err := net.DialTimeout("tcp", args[0], 10*time.Second)
 	if err != nil {
 		return err
 	}
-	p := newPace()
+	p := newPace(graceOfTCP)
 	broken := make(chan error, 1)
 	go func() {
 		var b [2]byte

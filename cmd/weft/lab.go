@@ -10,8 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weft.dev/reconcile/bgp"
 	"weft.dev/reconcile/lab"
 	"weft.dev/reconcile/metadata"
+	"weft.dev/reconcile/pair"
+	"weft.dev/reconcile/vpn"
 )
 
 // reexec runs the hidden verbs: what weft starts of itself in routers, and with
@@ -20,7 +23,19 @@ func reexec(args []string) (code int, ours bool) {
 	if len(args) > 1 && args[1] == answerVerb {
 		return runAnswer(args[2:]), true
 	}
+	if len(args) > 1 && args[1] == serveVerb {
+		return runServe(args[2:]), true
+	}
 	if code, ok := metadata.Main(args[1:]); ok {
+		return code, true
+	}
+	if code, ok := bgp.Main(args[1:]); ok {
+		return code, true
+	}
+	if code, ok := vpn.Main(args[1:]); ok {
+		return code, true
+	}
+	if code, ok := pair.Main(args[1:]); ok {
 		return code, true
 	}
 	return lab.Main(args[1:])
@@ -105,8 +120,9 @@ func (l *labApp) exec() *cobra.Command {
 	return &cobra.Command{
 		Use:   "exec NAME -- COMMAND [ARG...]",
 		Short: "Run a command in a VM, host, router or the internet",
-		Long: `NAME is a virtual machine (acme/web-1), a host (host/kvm1), a router (router/acme/web, with
---host where there are several) or "internet". Streams and exit status are the command's.`,
+		Long: `NAME is a virtual machine (acme/web-1), a host (host/kvm1), a router of a network or VPC
+(router/acme/web; of a pair the primary, --host picks the other one) or "internet". Streams and
+exit status are the command's.`,
 		Example: `  weft lab exec acme/web-1 -- ping -c1 web-2
   weft lab exec router/acme/web -- iptables -t nat -S
   weft lab exec host/kvm1 -- weft status`,

@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -20,9 +18,6 @@ import (
 	"weft.dev/reconcile/reach"
 	"weft.dev/schema"
 )
-
-// answerVerb is a hidden verb: a machine of the demo that answers one caller.
-const answerVerb = "lab-answer"
 
 // A check is one claim about the wire, and how to see whether it holds.
 type check struct {
@@ -58,6 +53,11 @@ func checks(c *lab.Client, t *compiled) []check {
 		k.apart(n, nets[(i+1)%len(nets)])
 		k.outbound(n)
 		k.inbound(n)
+		k.balanced(n)
+		k.told(n)
+	}
+	for _, v := range t.VPCs() {
+		k.cloud(v)
 	}
 	return k.list
 }
@@ -121,7 +121,7 @@ func (k *checker) gateway(n *model.Network, nic *model.NIC) {
 // apart looks at Isolated networks: the gateways of Shared ones pass on what is sent
 // to them.
 func (k *checker) apart(n, other *model.Network) {
-	if n == other || n.Type() != model.GuestIsolated || other.Type() != model.GuestIsolated || n.CIDR.Overlaps(other.CIDR) {
+	if n == other || n.Tier != nil && other.Tier != nil || n.Type() != model.GuestIsolated || other.Type() != model.GuestIsolated || n.CIDR.Overlaps(other.CIDR) || other.Routed() {
 		return
 	}
 	a, b := running(n)[0], running(other)[0]
@@ -156,6 +156,9 @@ func (k *checker) leaves(n *model.Network, nic *model.NIC) netip.Addr {
 		if ip.StaticNAT == nic && ip.StaticTo == nic.IP {
 			return ip.Addr
 		}
+	}
+	if n.Routed() {
+		return nic.IP
 	}
 	return n.Router.SourceNAT
 }
@@ -215,8 +218,8 @@ func covers(ports string, port int) bool {
 func (k *checker) reached(n *model.Network, w reach.Way) {
 	from, _, _ := strings.Cut(strings.TrimSuffix(w.Ports, "/tcp"), "-")
 	port, err := strconv.Atoi(from)
-	if err != nil {
-		return
+	if err != nil || isBalanced(n, w.To, port) {
+		return // see balanced
 	}
 	inner := port
 	ip, shift, moved := strings.Cut(w.At, " port ")
@@ -241,63 +244,49 @@ func (k *checker) reached(n *model.Network, w reach.Way) {
 }
 
 func (k *checker) answered(ctx context.Context, target string, inner int, source, to string, port int) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	line, err := k.lab.Command(ctx, target, "", []string{self, answerVerb, strconv.Itoa(inner)})
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	return k.served(ctx, target, inner, func(ctx context.Context) error {
+		return k.says(ctx, "internet", target, "nc", "-s", source, "-w", "3", to, strconv.Itoa(port))
+	})
+}
+
+// served calls try while target answers who connects to a port.
+func (k *checker) served(ctx context.Context, target string, inner int, try func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*persistence)
 	defer cancel()
-	srv := exec.CommandContext(ctx, line[0], line[1:]...)
-	ready, err := srv.StdoutPipe()
+	stop, err := k.server(ctx, target, answerVerb, strconv.Itoa(inner))
 	if err != nil {
 		return err
 	}
-	if err := srv.Start(); err != nil {
-		return err
-	}
-	defer func() { cancel(); _ = srv.Wait() }()
-	if _, err := ready.Read(make([]byte, 1)); err != nil {
-		return fmt.Errorf("no server in %s: %w", target, err)
-	}
-	return k.says(ctx, "internet", target, "nc", "-s", source, "-w", "3", to, strconv.Itoa(port))
+	defer stop()
+	return try(ctx)
 }
 
-// runAnswer is the hidden verb: it serves one connection on a TCP port with the
-// name of the machine it runs in.
-func runAnswer(args []string) int {
-	if len(args) != 1 {
-		return exitError
-	}
-	l, err := net.Listen("tcp", ":"+args[0])
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return exitError
-	}
-	fmt.Fprintln(os.Stdout, "ready")
-	c, err := l.Accept()
-	if err != nil {
-		return exitError
-	}
-	name, _ := os.Hostname()
-	fmt.Fprintln(c, name)
-	_ = c.Close()
-	return exitOK
-}
+// persistence is how long what must pass is tried: a packet may be lost, a daemon may
+// be about to listen, and the machine be busy with other things.
+const persistence = 15 * time.Second
 
-// tries is how often what must pass is tried: one packet may be lost.
-const tries = 3
-
-func (k *checker) ok(ctx context.Context, node string, argv ...string) (err error) {
-	for range tries {
-		if _, err = k.output(ctx, node, argv...); err == nil || ctx.Err() != nil {
-			break
+// persist tries until it succeeds, or persistence is over.
+func persist(ctx context.Context, try func() error) error {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(persistence); ; {
+		err := try()
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
 		}
 	}
-	return err
+}
+
+func (k *checker) ok(ctx context.Context, node string, argv ...string) error {
+	return persist(ctx, func() error {
+		_, err := k.output(ctx, node, argv...)
+		return err
+	})
 }
 
 func (k *checker) no(ctx context.Context, node string, argv ...string) error {
@@ -307,25 +296,21 @@ func (k *checker) no(ctx context.Context, node string, argv ...string) error {
 	return ctx.Err()
 }
 
-// says runs a command whose output must hold the machine's or address' name.
+// says runs a command whose output must be the machine's name or the address.
 func (k *checker) says(ctx context.Context, node, want string, argv ...string) error {
-	var out string
-	var err error
-	for range tries {
-		if out, err = k.output(ctx, node, argv...); err == nil || ctx.Err() != nil {
-			break
-		}
-	}
-	if err != nil {
-		return err
-	}
 	if _, name, ok := strings.Cut(want, "/"); ok {
 		want = name
 	}
-	if got := strings.TrimSpace(out); got != want {
-		return fmt.Errorf("got %q, want %q", got, want)
-	}
-	return nil
+	return persist(ctx, func() error {
+		out, err := k.output(ctx, node, argv...)
+		if err != nil {
+			return err
+		}
+		if got := strings.TrimSpace(out); got != want {
+			return fmt.Errorf("got %q, want %q", got, want)
+		}
+		return nil
+	})
 }
 
 func (k *checker) output(ctx context.Context, node string, argv ...string) (string, error) {

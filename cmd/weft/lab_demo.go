@@ -12,23 +12,26 @@ import (
 )
 
 func (l *labApp) demo() *cobra.Command {
-	return &cobra.Command{
+	var secrets string
+	c := &cobra.Command{
 		Use:   "demo [DIR]",
 		Short: "Bring a tree up and show with packets that it does what it says",
 		Long: `What make demo runs: weft lab up, the plan that was applied, then checks with real packets of
 what the tree's networks promise. The lab is left running.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return l.doDemo(cmd.Context(), dirArg(args))
+			return l.doDemo(cmd.Context(), dirArg(args), secrets)
 		},
 	}
+	c.Flags().StringVar(&secrets, "secrets", "", "directory that stands for the hosts' secret files")
+	return c
 }
 
-func (l *labApp) doDemo(ctx context.Context, dir string) error {
+func (l *labApp) doDemo(ctx context.Context, dir, secrets string) error {
 	if err := l.takeDown(ctx, dir); err != nil {
 		return err
 	}
-	c, t, err := l.bringUp(ctx, dir, "")
+	c, t, err := l.bringUp(ctx, dir, secrets)
 	if c != nil {
 		defer func() { _ = c.Close() }()
 	}

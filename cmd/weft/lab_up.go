@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -59,7 +60,12 @@ func (l *labApp) bringUp(ctx context.Context, dir, secrets string) (*lab.Client,
 			return nil, nil, err
 		}
 	}
-	spec := lab.SpecOf(t.Site, t.Networks(), lab.Spec{Secrets: secrets})
+	if secrets != "" { // the lab has another working directory
+		if secrets, err = filepath.Abs(secrets); err != nil {
+			return nil, nil, err
+		}
+	}
+	spec := lab.SpecOf(t.Site, t.Networks(), t.VPCs(), lab.Spec{Secrets: secrets})
 	c, err := lab.Start(ctx, lab.Options{Name: name, Spec: spec, Tree: dir})
 	if err != nil {
 		return nil, nil, err
@@ -268,7 +274,7 @@ func (l *labApp) grow(ctx context.Context, c *lab.Client, t *compiled) error {
 	if err != nil {
 		return err
 	}
-	return c.Update(ctx, lab.SpecOf(t.Site, t.Networks(), spec))
+	return c.Update(ctx, lab.SpecOf(t.Site, t.Networks(), t.VPCs(), spec))
 }
 
 func (l *labApp) status() *cobra.Command {

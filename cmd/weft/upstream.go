@@ -2,26 +2,46 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/plan"
 	"weft.dev/schema"
 )
 
-// upstream is the way to a dual stack network that what is outside has to know,
-// which weft cannot tell it: "2001:db8:100:5::/64 by 2001:db8:feed::9251"; or "".
-func upstream(n *model.Network) string {
-	if n.Router == nil || !n.Router.IP6.IsValid() || n.IP6 == nil {
+// upstream is the way to a network behind r, of what is not translated, that what is
+// outside has to know, which weft cannot tell it: "2001:db8:100:5::/64 by
+// 2001:db8:feed::9251"; or "". What a router tells by BGP it tells itself.
+func upstream(n *model.Network, r *model.Router) string {
+	if r == nil || r.BGP != nil {
 		return ""
 	}
-	return fmt.Sprintf("%s by %s", n.IP6.CIDR, n.Router.IP6.Addr())
+	var ways []string
+	if r.Outer.IsValid() {
+		ways = append(ways, fmt.Sprintf("%s by %s", n.CIDR, r.Outer))
+	}
+	if r.IP6().IsValid() && n.IP6 != nil {
+		ways = append(ways, fmt.Sprintf("%s by %s", n.IP6.CIDR, r.IP6()))
+	}
+	return strings.Join(ways, " and ")
+}
+
+// routerOf is the router that leads to n: its own, or that of its VPC; nil without.
+func routerOf(t *compiled, n *model.Network) *model.Router {
+	if n.Tier == nil {
+		return n.Router
+	}
+	if v := t.VPC(n.Tier.ID); v != nil {
+		return v.Router
+	}
+	return nil
 }
 
 // tellUpstream adds to a plan which routes the operator has to add or remove upstream.
 func tellUpstream(r *plan.Report, base, head *compiled) {
 	had := map[schema.ID]string{}
 	for _, n := range base.Networks() {
-		if way := upstream(n); way != "" {
+		if way := upstream(n, routerOf(base, n)); way != "" {
 			had[n.ID] = way
 		}
 	}
@@ -30,7 +50,7 @@ func tellUpstream(r *plan.Report, base, head *compiled) {
 		r.Checks = append(r.Checks, plan.Check{Name: "upstream route", Status: plan.Warned, Message: text, Source: plan.Source{File: at.File, Line: at.Line}})
 	}
 	for _, n := range head.Networks() {
-		was, way := had[n.ID], upstream(n)
+		was, way := had[n.ID], upstream(n, routerOf(head, n))
 		delete(had, n.ID)
 		switch {
 		case was == way:
@@ -54,7 +74,8 @@ func tellUpstream(r *plan.Report, base, head *compiled) {
 func notesOf(t *compiled, host string) []string {
 	var out []string
 	for _, n := range t.Networks() {
-		if way := upstream(n); way != "" && n.Router.Host.Name == host {
+		r := routerOf(t, n)
+		if way := upstream(n, r); way != "" && r.Host.Name == host {
 			out = append(out, fmt.Sprintf("The world reaches %s by a route to %s, which is the operator's to add.", ownerOf(n), way))
 		}
 		out = append(out, advertisedOn(n, host)...)

@@ -35,7 +35,7 @@ func (a *app) status() *cobra.Command {
 	var format string
 	var all bool
 	c := &cobra.Command{
-		Use:   "status [OWNER|vm/ACCOUNT/NAME]",
+		Use:   "status [OWNER|vm/ACCOUNT/NAME|router/ACCOUNT/NAME]",
 		Short: "How this host stands: revision, conditions, networks, NICs, drift",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -62,15 +62,28 @@ func (a *app) status() *cobra.Command {
 	return c
 }
 
-// only keeps what a status says of one owner; router/A/N is network/A/N.
+// ownerKnown reports whether a status says something of an owner.
+func ownerKnown(s *status.Status, name string) bool {
+	return slices.ContainsFunc(s.Owners, func(o status.Owner) bool { return string(o.Name) == name })
+}
+
+// only keeps what a status says of one owner; router/A/N is network/A/N, or the VPC
+// whose router that is.
 func only(s *status.Status, name string) (*status.Status, error) {
-	if rest, ok := cutRouter(name); ok {
+	if i := slices.IndexFunc(s.Routers, func(r status.Router) bool {
+		return name == r.Name || name == "router/"+string(r.Owner)
+	}); i >= 0 {
+		name = string(s.Routers[i].Owner)
+	} else if rest, ok := cutRouter(name); ok {
 		name = rest
 	} else if strings.Count(name, "/") == 1 && !strings.HasPrefix(name, "host/") {
 		name = "network/" + name
 	}
+	if vpc := strings.Replace(name, "network/", "vpc/", 1); !ownerKnown(s, name) && ownerKnown(s, vpc) {
+		name = vpc
+	}
 	out := s.Clone()
-	out.Owners, out.NICs, out.Drift, out.Repaired = nil, nil, nil, nil
+	out.Owners, out.NICs, out.Routers, out.Drift, out.Repaired = nil, nil, nil, nil, nil
 	if kind, id, _ := strings.Cut(name, "/"); kind == "vm" || kind == "nic" {
 		if out.NICs = s.OfVM(id); len(out.NICs) == 0 {
 			return nil, fmt.Errorf("%s is not expected on this host, and has no port here", name)
@@ -85,6 +98,11 @@ func only(s *status.Status, name string) (*status.Status, error) {
 	for _, o := range s.Owners {
 		if string(o.Name) == name {
 			out.Owners = append(out.Owners, o)
+		}
+	}
+	for _, r := range s.Routers {
+		if string(r.Owner) == name {
+			out.Routers = append(out.Routers, r)
 		}
 	}
 	for _, d := range s.Drift {
@@ -254,8 +272,8 @@ func (a *app) say(s *status.Status, err error) error {
 func (a *app) suspend() *cobra.Command {
 	var reason string
 	c := &cobra.Command{
-		Use:   "suspend [network/ACCOUNT/NAME]",
-		Short: "Leave a network, or this whole host, as it is until resume",
+		Use:   "suspend [network/ACCOUNT/NAME|vpc/ACCOUNT/NAME]",
+		Short: "Leave a network, a VPC's router, or this whole host as it is until resume",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.say(agent.NewClient(a.machine()).Suspend(cmd.Context(), first(args), reason))
@@ -267,7 +285,7 @@ func (a *app) suspend() *cobra.Command {
 
 func (a *app) resume() *cobra.Command {
 	return &cobra.Command{
-		Use:   "resume [network/ACCOUNT/NAME]",
+		Use:   "resume [network/ACCOUNT/NAME|vpc/ACCOUNT/NAME]",
 		Short: "End a suspension, or a rollback",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

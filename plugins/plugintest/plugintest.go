@@ -43,11 +43,23 @@ func (Silent) CanHandle(*model.Network) string { return "" }
 // Design implements plugin.Guru.
 func (Silent) Design(*model.Network, *plugin.Draft) {}
 
+// CanServe implements plugin.Public.
+func (Silent) CanServe(*model.Router) string { return "" }
+
+// DesignLegs implements plugin.Public.
+func (Silent) DesignLegs(*model.Router, *plugin.Draft) {}
+
 // Services implements plugin.Element.
 func (Silent) Services() []string { return nil }
 
 // Implement implements plugin.Element.
 func (Silent) Implement(*model.Network, *plugin.Draft) {}
+
+// SilentVPC is Silent for VPCs.
+type SilentVPC struct{ Silent }
+
+// Name implements plugin.Element.
+func (SilentVPC) Name() string { return model.ProviderVPC }
 
 // Plain is a guru that takes every network which its switch carries.
 type Plain struct{ plugin.Switch }

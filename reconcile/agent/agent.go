@@ -21,6 +21,7 @@ import (
 
 	"weft.dev/reconcile/driver"
 	"weft.dev/reconcile/engine"
+	"weft.dev/reconcile/health"
 	"weft.dev/reconcile/host"
 	"weft.dev/reconcile/resource"
 	"weft.dev/reconcile/source"
@@ -79,6 +80,10 @@ type Config struct {
 	Listen string
 	// Signatures decides which revisions may be followed; nil: all may.
 	Signatures Signatures
+	// Roles reads what a router of a pair became, by its namespace; nil: nobody knows.
+	Roles func(ns string) []status.Role
+	// Asker asks the services of routers how they are; nil: nobody is asked.
+	Asker health.Asker
 	// Hook is where a forge may say that something was pushed; nil: nowhere.
 	Hook *Hook
 
@@ -110,6 +115,7 @@ type Agent struct {
 	refetch  chan struct{}
 	stirred  chan struct{} // due has become more
 	ready    chan struct{} // closed after the first look at everything
+	checker  *health.Checker
 
 	recompile atomic.Bool // the revision in force, though it was compiled already
 
@@ -118,9 +124,12 @@ type Agent struct {
 
 	mu     sync.Mutex
 	status *status.Status
-	due    map[resource.Kind]bool // to be looked at, as drivers say
-	dueAll bool                   // so is everything else
-	urgent bool                   // some of it now
+	deaths map[string]int            // of processes that ended by themselves, by namespace
+	pairs  map[string]resource.Owner // routers of pairs, by namespace
+	meters []resource.State          // what counts what is told
+	due    map[resource.Kind]bool    // to be looked at, as drivers say
+	dueAll bool                      // so is everything else
+	urgent bool                      // some of it now
 
 	// What follows belongs to the loop.
 	hurried  time.Time // when it looked at something without a pause
@@ -133,6 +142,7 @@ type Agent struct {
 	force    bool // the next pass tries what would have to wait
 	consent  bool // the next pass may remove much
 	logged   string
+	cure     health.Cure // that the next pass carries out
 }
 
 // New prepares an agent; it touches nothing yet.
@@ -141,14 +151,15 @@ func New(c Config) *Agent {
 	now := time.Now()
 	a := &Agent{
 		Config: c, saved: openSaved(c.Host), commands: make(chan func()), news: make(chan news),
-		refetch: make(chan struct{}, 1), stirred: make(chan struct{}, 1), ready: make(chan struct{}),
+		refetch: make(chan struct{}, 1), stirred: make(chan struct{}, 1), ready: make(chan struct{}), deaths: map[string]int{},
 	}
+	a.checker = health.New(health.Config{Asker: c.Asker, Changed: a.feel})
 	a.status = &status.Status{
 		FormatVersion: status.FormatVersion, Host: c.Host.Name, Instance: c.Host.Instance, Version: c.Version,
 		Started: now, Repository: c.Source.String(), LastAppliedRevision: c.Engine.Verified().Revision,
 	}
-	for _, typ := range []string{status.Ready, status.Reconciling, status.Stalled, status.Drifted, status.Suspended} {
-		a.status.Set(status.Condition{Type: typ, True: typ == status.Reconciling, Reason: "Starting"}, now)
+	for _, typ := range []string{status.Ready, status.Reconciling, status.Stalled, status.Drifted, status.Suspended, status.Healthy} {
+		a.status.Set(status.Condition{Type: typ, True: typ == status.Reconciling || typ == status.Healthy, Reason: "Starting"}, now)
 	}
 	return a
 }
@@ -159,6 +170,7 @@ func (a *Agent) Status() *status.Status {
 	defer a.mu.Unlock()
 	out := a.status.Clone()
 	out.Time = time.Now()
+	out.Routers = a.routersLocked()
 	return out
 }
 
@@ -175,6 +187,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer a.Metrics.of(a)()
 	closeAPI, err := a.listen()
 	if err != nil {
 		return err
@@ -185,6 +198,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer cancel()
 	running.Go(func() { a.follow(ctx) })
 	running.Go(func() { a.wake(ctx) })
+	if a.Asker != nil {
+		running.Go(func() { a.checker.Run(ctx) })
+	}
 	for _, d := range a.Engine.Drivers() {
 		running.Go(func() { a.watch(ctx, d) })
 	}

@@ -23,7 +23,7 @@ func TestFollowsCommits(t *testing.T) {
 		t.Errorf("kernel has %s, status %+v", w.kernel.names(), s)
 	}
 	for _, c := range s.Conditions {
-		if c.True != (c.Type == status.Ready) {
+		if c.True != (c.Type == status.Ready || c.Type == status.Healthy) {
 			t.Errorf("condition %+v", c)
 		}
 	}

@@ -19,7 +19,10 @@ func (l lives) set(name resource.Owner, lifecycle string) {
 	l[name] = o
 }
 
-func isNetwork(o resource.Owner) bool { return strings.HasPrefix(string(o), "network/") }
+// isNetwork reports whether o is a network, or a VPC, which lives as one.
+func isNetwork(o resource.Owner) bool {
+	return strings.HasPrefix(string(o), "network/") || strings.HasPrefix(string(o), "vpc/")
+}
 
 // lifecycles fills in the state of each network on this host: of those that should
 // be here, of those that are idle, and of those that no document asks for.

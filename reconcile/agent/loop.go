@@ -11,6 +11,7 @@ import (
 	"weft.dev/reconcile/driver"
 	"weft.dev/reconcile/engine"
 	"weft.dev/reconcile/engine/trial"
+	"weft.dev/reconcile/health"
 	"weft.dev/reconcile/resource"
 	"weft.dev/reconcile/source"
 	"weft.dev/reconcile/status"
@@ -72,6 +73,11 @@ func (a *Agent) loop(ctx context.Context) {
 		case do := <-a.commands:
 			do()
 			continue
+		case cure := <-a.checker.Cures():
+			var done bool
+			if retry, done = a.treat(ctx, cure); !done {
+				continue
+			}
 		case <-dog.C:
 			feed()
 			continue
@@ -198,7 +204,10 @@ func (a *Agent) pass(ctx context.Context, kinds []resource.Kind) (retry time.Tim
 	began := time.Now()
 	o := engine.Options{Revision: a.revision.String(), Lock: a.compiled.Lock, Declared: a.compiled.Declared, Kinds: kinds, Force: a.force, Consent: a.consent}
 	_, o.Dry = a.saved.get().Suspended[""]
-	a.force, a.consent = false, false
+	if c := a.cure; c.ID.Name != "" {
+		o.Renew, o.Note = map[resource.ID]string{c.ID: c.Why}, c.Note()
+	}
+	a.force, a.consent, a.cure = false, false, health.Cure{}
 	var result *engine.Result
 	err := a.recovering(func() (err error) {
 		result, err = a.reconcile(ctx, o)
@@ -223,10 +232,12 @@ func (a *Agent) pass(ctx context.Context, kinds []resource.Kind) (retry time.Tim
 		a.result = result
 		a.looked()
 		a.drift.take(result, time.Now())
+		a.mourn(result)
 		a.log(result)
 		retry = earlier(retry, earlier(result.Retry, result.Wake))
 	}
 	a.report()
+	a.lookAfter()
 	return retry
 }
 

@@ -11,6 +11,7 @@ import (
 	"weft.dev/reconcile/engine"
 	"weft.dev/reconcile/engine/trial"
 	"weft.dev/reconcile/plan"
+	"weft.dev/reconcile/resource"
 	"weft.dev/reconcile/status"
 )
 
@@ -30,6 +31,7 @@ type Metrics struct {
 	suspend   prometheus.Gauge
 	condition *prometheus.GaugeVec
 	hooks     *prometheus.CounterVec
+	deaths    *prometheus.CounterVec
 }
 
 var seconds = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
@@ -59,13 +61,33 @@ func NewMetrics(version string) *Metrics {
 		fetchTime: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "weft_git_fetch_duration_seconds", Help: "Length of fetches.", Buckets: seconds}),
 		suspend:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "weft_suspend_status", Help: "1 while anything on this host is suspended."}),
 		condition: gauge("weft_condition", "1 where the condition is true.", "type"),
+		deaths:    counter("weft_process_deaths_total", "Processes of routers that ended by themselves and were started again, by what they are.", "process"),
 		hooks:     counter("weft_webhook_total", "Requests to the webhook, by result.", "result"),
 	}
 	build := gauge("weft_build_info", "The version of weft.", "version")
 	build.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(m.passes, m.duration, m.actions, m.backend, m.drift, m.managed, m.revision, m.success, m.fetches,
-		m.fetchTime, m.suspend, m.condition, m.hooks, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		m.fetchTime, m.suspend, m.condition, m.hooks, m.deaths, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// of adds what is read of an agent when somebody asks, until the function it returns is called.
+func (m *Metrics) of(a *Agent) (end func()) {
+	if m == nil {
+		return func() {}
+	}
+	routers, usage, pairs := &routerMetrics{a}, &usageMetrics{agent: a}, &pairMetrics{a}
+	for _, d := range a.Engine.Drivers() {
+		if c, ok := d.(driver.Counter); ok {
+			usage.counters = append(usage.counters, c)
+		}
+	}
+	m.registry.MustRegister(routers, usage, pairs)
+	return func() {
+		m.registry.Unregister(routers)
+		m.registry.Unregister(usage)
+		m.registry.Unregister(pairs)
+	}
 }
 
 // Did is for engine.Settings.
@@ -97,6 +119,12 @@ const (
 func (m *Metrics) hooked(result string) {
 	if m != nil {
 		m.hooks.WithLabelValues(result).Inc()
+	}
+}
+
+func (m *Metrics) died(p resource.Process) {
+	if m != nil {
+		m.deaths.WithLabelValues(serviceOf(p)).Inc()
 	}
 }
 

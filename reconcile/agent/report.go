@@ -67,6 +67,8 @@ func (a *Agent) report() {
 	st.Set(a.progress(), now)
 	st.Set(a.drifted(st), now)
 	st.Set(suspended(s), now)
+	st.Routers = a.routersLocked()
+	st.Set(st.Health(), now)
 	a.Metrics.state(st)
 	notify("STATUS=" + st.Line())
 }

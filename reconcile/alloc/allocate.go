@@ -254,11 +254,16 @@ func (a *allocator) kept() {
 }
 
 func (a *allocator) keep(w *want) {
+	if p := a.apart(w); p != nil && p.given && p.value == w.had {
+		return
+	}
 	switch _, isHost := w.Pool.(*model.HostPool); {
 	case a.again[w.Owner]:
 		return
 	case isHost && (a.opts.Rebalance || a.away[w.had] || !w.Pool.Contains(w.had)):
 		return // routers move away from where they may not stay
+	case movable(w.Pool) && !w.Pool.Contains(w.had):
+		return
 	case !w.Pool.Contains(w.had):
 		d := a.diags.Errorf(w.Pos, "outside-pool", "%s has %s %s, which is not a %s any more", w.Owner, w.Field, w.had, w.Pool.Describe()).
 			Offending(w.had).See(a.old.Pos(w.Owner, w.Field, w.had), "its entry").Hintf("run weft lock --reallocate %s", w.Owner)

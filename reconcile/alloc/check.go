@@ -74,6 +74,9 @@ func fresh(demands []model.Demand, lock *Lock) bool {
 		if v == "" || d.Fixed != "" && v != d.Fixed || d.Fixed == "" && !d.Pool.Contains(v) {
 			return false
 		}
+		if d.Apart != "" && lock.Number(d.Owner, d.Apart) == v {
+			return false
+		}
 		space := d.Pool.Space()
 		if space == "" {
 			continue

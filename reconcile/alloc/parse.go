@@ -95,7 +95,8 @@ func before(a, b Entry) bool {
 func fieldName(s string) string {
 	for _, f := range [...]string{
 		model.FieldCTZone, model.FieldIP, model.FieldMAC, model.FieldVNet, model.FieldAddress, model.FieldSourceNAT,
-		model.FieldHost, model.FieldGuestMAC, model.FieldPublicMAC, model.FieldGuestIP, model.FieldIP6, model.FieldGuestIP6, model.FieldPublicIP6, model.FieldSharedVNet, model.FieldSecondary,
+		model.FieldHost, model.FieldGuestMAC, model.FieldPublicMAC, model.FieldGuestIP, model.FieldIP6, model.FieldGuestIP6, model.FieldPublicIP6, model.FieldSharedVNet, model.FieldSecondary, model.FieldOuter, model.FieldASN,
+		model.FieldHost2, model.FieldGuestMAC2, model.FieldGuestIP2, model.FieldVRID, model.FieldLead,
 	} {
 		if s == f {
 			return f
@@ -106,11 +107,33 @@ func fieldName(s string) string {
 			return strings.Clone(s)
 		}
 	}
+	if model.LegField(s) {
+		return strings.Clone(s)
+	}
+	if user, ok := strings.CutPrefix(s, model.FieldUser); ok && isUser(user) {
+		return strings.Clone(s)
+	}
 	return ""
 }
 
+// isUser reports whether s may be a user's name, as the language writes it.
+func isUser(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '@', c == '_', c == '.', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // isOwner reports whether s is nic/ACCOUNT/VM/NIC, subnet/ACCOUNT/NETWORK/NAME,
-// network/ACCOUNT/NAME or publicip/ACCOUNT/NAME.
+// or KIND/ACCOUNT/NAME with network, publicip, vpc, privategateway, remoteaccessvpn or
+// lb.
 func isOwner(s string) bool {
 	word, rest, ok := strings.Cut(s, "/")
 	if !ok {
@@ -120,7 +143,7 @@ func isOwner(s string) bool {
 	switch word {
 	case "nic", "subnet":
 		parts = 3
-	case "network", "publicip":
+	case "lb", "remoteaccessvpn", "network", "publicip", "vpc", "privategateway":
 	default:
 		return false
 	}

@@ -19,10 +19,14 @@ func (a *allocator) place(w *want, p *model.HostPool) {
 		}
 		a.seeds[p] = seeds
 	}
+	if a.waits(w, p) {
+		return
+	}
 	own := resource.Digest("router", w.Owner)
 	best, at := math.Inf(1), -1
+	spread := a.spread(w, p, seeds)
 	for i, seed := range seeds {
-		if len(a.away) > 0 && a.away[p.At(uint64(i))] {
+		if len(a.away) > 0 && a.away[p.At(uint64(i))] || !spread.allows(p, p.At(uint64(i))) {
 			continue
 		}
 		// Uniform in (0,1); the logarithm makes the chance proportional to the weight.
@@ -32,8 +36,12 @@ func (a *allocator) place(w *want, p *model.HostPool) {
 		}
 	}
 	if at < 0 {
-		a.diags.Errorf(w.Pos, "pool-exhausted", "no host can take the router of %s", w.Owner).
-			Hintf("all %d eligible hosts are being evacuated", len(seeds))
+		d := a.diags.Errorf(w.Pos, "pool-exhausted", "no host can take the router of %s", w.Owner)
+		if spread.host == "" {
+			d.Hintf("all %d eligible hosts are being evacuated", len(seeds))
+		} else {
+			d.Hintf("its other router is on %s", spread.host)
+		}
 		w.value, w.given = w.had, true
 		return
 	}

@@ -23,7 +23,7 @@ func (w *worker) use(u *unit) {
 		d := &u.demands[i]
 		switch d.Field {
 		case model.FieldVNet, model.FieldSharedVNet:
-			if u.net == nil || !u.net.OfPool(d) {
+			if u.net == nil || u.vpc != nil || !u.net.OfPool(d) {
 				continue
 			}
 			x := use{of: u.net.Physical.Doc.ID()}
@@ -31,7 +31,7 @@ func (w *worker) use(u *unit) {
 				x.number = d.Fixed
 			}
 			u.uses = append(u.uses, x)
-		case model.FieldAddress, model.FieldSourceNAT:
+		case model.FieldAddress, model.FieldSourceNAT, model.FieldOuter:
 			value := d.Fixed
 			if value == "" {
 				value = w.lock.Number(d.Owner, d.Field)

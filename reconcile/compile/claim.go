@@ -63,16 +63,19 @@ func (w *worker) claim(u *unit) {
 			value = d.Fixed
 		}
 		switch {
-		case d.Field == model.FieldHost:
-		case d.Field == model.FieldIP, d.Field == model.FieldGuestIP, strings.HasPrefix(d.Field, model.FieldSecondaryIP) && !strings.Contains(value, ":"):
-			guests = append(guests, value)
+		case d.Pool.Space() == "":
+			u.answered = u.answered && (d.Apart == "" || value != w.lock.Number(d.Owner, d.Apart))
+		case d.Field == model.FieldIP, d.Field == model.FieldGuestIP, d.Field == model.FieldGuestIP2, strings.HasPrefix(d.Field, model.FieldSecondaryIP) && !strings.Contains(value, ":"):
+			if d.Shares == "" || !slices.Contains(guests, value) {
+				guests = append(guests, value)
+			}
 		case value != "":
 			u.claims = append(u.claims, claim{key: claimKey{d.Pool.Space(), packed(d.Field, value)}, unit: u, demand: d})
 		}
 	}
 	slices.Sort(guests)
 	u.answered = u.answered && len(slices.Compact(guests)) == len(guests)
-	if u.net == nil {
+	if u.net == nil || u.vpc != nil { // whose NICs are the tiers'
 		return
 	}
 	for _, n := range u.net.NICs {
@@ -90,12 +93,15 @@ func (w *worker) claim(u *unit) {
 
 // packed is a value in 16 bytes, equal exactly for equal numbers.
 func packed(field, value string) (out [16]byte) {
+	if strings.HasPrefix(field, model.FieldLegMAC) {
+		field = model.FieldPublicMAC
+	}
 	switch field {
-	case model.FieldMAC, model.FieldGuestMAC, model.FieldPublicMAC:
+	case model.FieldMAC, model.FieldGuestMAC, model.FieldGuestMAC2, model.FieldPublicMAC:
 		for i := 0; i < len(out) && 3*i+1 < len(value); i++ {
 			out[i] = nibble(value[3*i])<<4 | nibble(value[3*i+1])
 		}
-	case model.FieldAddress, model.FieldSourceNAT:
+	case model.FieldAddress, model.FieldSourceNAT, model.FieldOuter:
 		if ip, err := netip.ParseAddr(value); err == nil {
 			return ip.As16()
 		}

@@ -38,9 +38,11 @@ func (g fakeGuru) Design(n *model.Network, out *plugin.Draft) {
 
 type fakePublic struct{ fakeGuru }
 
-func (fakePublic) Design(n *model.Network, out *plugin.Draft) {
-	need := out.Need(n.Router.Host.Name)
-	need.Segments = append(need.Segments, plugin.SegmentNeed{Segment: plugin.Segment{Scheme: "vlan", VNet: n.Router.Range.Spec.VLAN.ID}, Port: n.Router.PublicPort})
+func (p fakePublic) CanServe(*model.Router) string { return p.no }
+
+func (fakePublic) DesignLegs(r *model.Router, out *plugin.Draft) {
+	need := out.Need(r.Host.Name)
+	need.Segments = append(need.Segments, plugin.SegmentNeed{Segment: plugin.Segment{Scheme: "vlan", VNet: r.Legs[0].Range.Spec.VLAN.ID}, Port: r.Legs[0].Port})
 }
 
 type fakeElement struct{}
@@ -52,6 +54,16 @@ func (fakeElement) Implement(n *model.Network, out *plugin.Draft) {
 	if n.Router != nil {
 		out.Ask(n.Router.Host.Name, resource.NS{Name: n.Router.NS, Owner: out.Owner})
 	}
+}
+
+// fakeVPC is the element of VPCs.
+type fakeVPC struct{ fakeElement }
+
+func (fakeVPC) Name() string                            { return "VpcVirtualRouter" }
+func (fakeVPC) Implement(*model.Network, *plugin.Draft) {}
+
+func (fakeVPC) ImplementVPC(v *model.VPC, out *plugin.Draft) {
+	out.Ask(v.Router.Host.Name, resource.NS{Name: v.Router.NS, Owner: out.Owner})
 }
 
 type fakeSwitch struct{ plugin.Switch }
@@ -71,7 +83,7 @@ func (fakeSwitch) DesignHost(h *model.Host, needs *plugin.Needs, out *plugin.Dra
 func fakes() plugin.Registry {
 	return plugin.Registry{
 		Gurus: []plugin.Guru{fakeGuru{name: "OvsGuestNetworkGuru"}}, Public: fakePublic{fakeGuru{name: "PublicNetworkGuru"}},
-		Elements: []plugin.Element{fakeElement{}}, Switches: []plugin.Switch{fakeSwitch{}},
+		Elements: []plugin.Element{fakeElement{}, fakeVPC{}}, Switches: []plugin.Switch{fakeSwitch{}},
 	}
 }
 

@@ -112,6 +112,7 @@ func (c *Compiler) Update(tree *schema.Tree, lock *alloc.Lock, facts map[string]
 		c.moved(dirty)
 	}
 	c.renumbered(lock, tree, dirty)
+	c.joined(dirty)
 	c.input = input{docs: tree.Documents, invalid: tree.Invalid, lock: lock, facts: maps.Clone(facts)}
 	compiled := c.compile(dirty, lock)
 	return c.result(tree, infra, compiled)
@@ -125,7 +126,7 @@ func mark(dirty map[schema.ID]bool, ids []schema.ID) {
 
 // touchLoose marks a public address without network, which is a unit itself.
 func (c *Compiler) touchLoose(d *schema.Document, dirty map[schema.ID]bool) {
-	if p, ok := d.Spec.(*schema.PublicIP); ok && p.Network.IsZero() {
+	if p, ok := d.Spec.(*schema.PublicIP); ok && p.Network.IsZero() && p.VPC.IsZero() {
 		dirty[d.ID()] = true
 	}
 }
@@ -189,7 +190,12 @@ func (c *Compiler) renumbered(lock *alloc.Lock, tree *schema.Tree, dirty map[sch
 	others, names := map[schema.ID]bool{}, map[string]bool{}
 	for _, owner := range lock.Changed(c.input.lock) {
 		id, ok := documentOf(owner)
-		if ok && id.Kind == schema.KindNetwork {
+		if ok && id.Kind == schema.KindVPC {
+			dirty[id] = true
+			for _, t := range c.index.Tiers(id) {
+				dirty[t.ID()] = true
+			}
+		} else if ok && id.Kind == schema.KindNetwork {
 			dirty[id] = true
 		} else if ok {
 			others[id], names[id.Name] = true, true
@@ -202,6 +208,9 @@ func (c *Compiler) renumbered(lock *alloc.Lock, tree *schema.Tree, dirty map[sch
 	for _, d := range tree.Documents {
 		if names[d.Meta.Name] && others[d.ID()] {
 			mark(dirty, model.NetworksOf(d))
+			if home, ok := c.index.Home(d); ok {
+				dirty[home] = true
+			}
 			c.touchLoose(d, dirty)
 			c.touchGroups(d, dirty)
 		}

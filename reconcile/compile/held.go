@@ -14,10 +14,7 @@ type verdict struct{ cause, reason string }
 
 // laterKinds are words of the language that nothing on a host can come of yet,
 // so that a document of them holds nothing.
-var laterKinds = []string{
-	"VPCOffering", "ServiceProvider", "VPC", "NetworkACL", "LoadBalancer", "PrivateGateway",
-	"SiteToSiteVPN", "RemoteAccessVPN", "Expectation",
-}
+var laterKinds = []string{"ServiceProvider", "Expectation"}
 
 // frozen says why no host may change at all, or "": something could not be read,
 // and nobody knows what it said.
@@ -49,7 +46,7 @@ func suspects(tree *schema.Tree) []*schema.Document {
 			out = append(out, d)
 			continue
 		}
-		for _, kind := range []string{schema.KindNetwork, schema.KindVirtualMachine, schema.KindPublicIP, schema.KindSecurityGroup} {
+		for _, kind := range []string{schema.KindNetwork, schema.KindVPC, schema.KindNetworkACL, schema.KindPrivateGateway, schema.KindVirtualMachine, schema.KindPublicIP, schema.KindSecurityGroup} {
 			as := *d
 			as.Kind = kind
 			out = append(out, &as)
@@ -69,6 +66,7 @@ type toucher struct {
 	sources  map[string]*source
 	accounts map[string]*account
 	shared   map[string]map[string][]schema.ID // see lent
+	vpcs     map[string][]schema.ID            // of each account
 }
 
 // account is what all networks of one share.
@@ -82,7 +80,7 @@ type account struct {
 func (c *Compiler) touched(tree *schema.Tree, dangling []*schema.Document) *toucher {
 	t := &toucher{
 		compiler: c, tree: tree, lock: c.input.lock, holds: map[schema.ID]verdict{}, hosts: map[schema.ID][]string{},
-		sources: map[string]*source{}, accounts: map[string]*account{}, shared: map[string]map[string][]schema.ID{},
+		sources: map[string]*source{}, accounts: map[string]*account{}, shared: map[string]map[string][]schema.ID{}, vpcs: map[string][]schema.ID{},
 	}
 	for _, d := range suspects(tree) {
 		why := d.ID().String() + " is invalid"
@@ -90,16 +88,32 @@ func (c *Compiler) touched(tree *schema.Tree, dangling []*schema.Document) *touc
 			why = d.Pos.String() + " is invalid"
 		}
 		switch d.Kind {
+		case schema.KindVPC:
+			t.hold(d.ID(), why)
+		case schema.KindNetworkACL, schema.KindPrivateGateway:
+			t.cloud(d, why)
 		case schema.KindNetwork:
 			t.hold(d.ID(), why)
+			t.cloud(d, why)
 			t.grouped(c.index.Concerned(d), why)
 		case schema.KindSecurityGroup:
 			t.grouped(c.index.Concerned(d), why)
 		case schema.KindVirtualMachine, schema.KindPublicIP:
 			t.broken(d, why)
+		case schema.KindLoadBalancer, schema.KindSiteToSiteVPN, schema.KindRemoteAccessVPN:
+			t.detached(d, why)
 		}
 	}
 	for _, d := range dangling {
+		if d.Kind == schema.KindNetwork || d.Kind == schema.KindNetworkACL || d.Kind == schema.KindPrivateGateway {
+			t.cloud(d, d.ID().String()+" refers to a VPC that does not exist")
+			continue
+		}
+		switch d.Kind {
+		case schema.KindLoadBalancer, schema.KindSiteToSiteVPN, schema.KindRemoteAccessVPN:
+			t.detached(d, d.ID().String()+" refers to what does not exist")
+			continue
+		}
 		t.broken(d, d.ID().String()+" refers to a network that does not exist")
 	}
 	return t
@@ -146,6 +160,41 @@ func (t *toucher) broken(d *schema.Document, why string) {
 	}
 }
 
+// detached holds the network that d, which belongs to one or to its public address,
+// names, and where that is not known all of its account.
+func (t *toucher) detached(d *schema.Document, why string) {
+	ids := model.NetworksOf(d)
+	if home, ok := t.compiler.index.Home(d); ok {
+		ids = append(ids, home)
+	}
+	sure := true
+	if d.Spec == nil {
+		text := t.spelling(d)
+		ids = t.homes(d, text)
+		// Most belong to an address, so that a word may be a network's by chance.
+		sure = !text.unclear && (len(ids) > 0 || d.Kind == schema.KindSiteToSiteVPN)
+		ids = append(ids, text.ids(d.Meta.Account, schema.KindNetwork, schema.KindVPC)...)
+	}
+	ids = slices.DeleteFunc(ids, func(id schema.ID) bool { return t.compiler.units[id] == nil })
+	if len(ids) == 0 || !sure {
+		t.all(d.Meta.Account, nil, why)
+	}
+	for _, id := range ids {
+		t.hold(id, why)
+	}
+}
+
+// homes are what the public addresses serve that text names.
+func (t *toucher) homes(d *schema.Document, text *spelling) []schema.ID {
+	var out []schema.ID
+	for _, ip := range text.ids(d.Meta.Account, schema.KindPublicIP) {
+		if home, ok := t.compiler.index.Serves(ip); ok && t.compiler.units[home] != nil {
+			out = append(out, home)
+		}
+	}
+	return out
+}
+
 // all holds the networks of an account, and those shared with it. What was said of all of them before is not
 // said again: a mistake may be in every document.
 func (t *toucher) all(name string, hosts []string, why string) {
@@ -182,13 +231,16 @@ func (t *toucher) concerns(d *schema.Document, text *spelling) (ids []schema.ID,
 		if text.unclear {
 			return nil, false
 		}
-		for _, id := range text.networks(d.Meta.Account) {
+		for _, id := range text.ids(d.Meta.Account, schema.KindNetwork, schema.KindVPC) {
 			if t.compiler.units[id] != nil {
 				ids = append(ids, id)
 			}
 		}
 	}
 	if d.Kind == schema.KindPublicIP {
+		if text != nil { // where its kind is no word it may belong to another address
+			ids = append(ids, t.homes(d, text)...)
+		}
 		return ids, len(ids) > 0
 	}
 	more, sure := t.numbered(d, text)

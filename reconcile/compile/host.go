@@ -20,6 +20,7 @@ type host struct {
 	segments map[plugin.SegmentNeed]int
 	privates map[plugin.PrivateNeed]int
 	wires    map[plugin.WireNeed]int
+	routers  int // units that have some here
 	// stale: the counts changed since the needs were made; dirty: a fragment on
 	// the host changed.
 	stale, dirty bool
@@ -64,6 +65,9 @@ func (h *host) change(n *plugin.Needs, by int) {
 	for _, w := range n.Wires {
 		count(h.wires, w, by)
 	}
+	if n.Routers {
+		h.routers += by
+	}
 }
 
 func count[K comparable](m map[K]int, k K, by int) {
@@ -80,6 +84,7 @@ func (h *host) union(z *model.Zone, on *model.Host) *plugin.Needs {
 		Segments: slices.SortedFunc(maps.Keys(h.segments), compareSegments),
 		Privates: slices.SortedFunc(maps.Keys(h.privates), comparePrivates),
 		Wires:    slices.SortedFunc(maps.Keys(h.wires), compareWires),
+		Routers:  h.routers > 0,
 	}
 	for _, b := range on.Spec.Bridges {
 		for _, p := range z.Physical {
@@ -159,6 +164,11 @@ func draftHost(r *plugin.Registry, on *model.Host, zone *model.Zone, needs *plug
 			own.Bridges = bridgesOf(on, zone, sw.Name(), first)
 			sw.DesignHost(on, &own, draft)
 			first = false
+		}
+	}
+	for _, e := range r.Elements {
+		if e, ok := e.(plugin.HostElement); ok {
+			e.DesignHost(on, needs, draft)
 		}
 	}
 	for _, p := range zone.Physical {

@@ -30,6 +30,9 @@ func (c *Compiler) limits(ds *schema.Diags, hold func(*unit, string)) {
 		if limit := a.Spec.Limits.Networks; limit != nil {
 			beyond(a, *limit, "networks", c.networksOf(name), ds, hold)
 		}
+		if limit := a.Spec.Limits.VPCs; limit != nil {
+			beyond(a, *limit, "vpcs", c.vpcsOf(name), ds, hold)
+		}
 		if limit := a.Spec.Limits.PublicIPs; limit != nil {
 			beyond(a, *limit, "publicIPs", c.addressesOf(name), ds, hold)
 		}
@@ -49,7 +52,7 @@ func beyond(a *model.Account, limit int, field string, list []counted, ds *schem
 		}
 		return cmp.Or(cmp.Compare(x.name, y.name), cmp.Compare(x.what, y.what))
 	})
-	word := map[string]string{"networks": "networks", "publicIPs": "public addresses"}[field]
+	word := map[string]string{"networks": "networks", "publicIPs": "public addresses", "vpcs": "VPCs"}[field]
 	for _, x := range list[limit:] {
 		ds.Errorf(x.pos, "limit-exceeded", "%s is beyond the limit of account %s: it has %d %s and may have %d", x.what, a.Name, len(list), word, limit).
 			See(a.Doc.At("spec.limits."+field), "the limit").Hintf("remove what is not used, or raise the limit")
@@ -85,11 +88,11 @@ func (c *Compiler) networksOf(account string) []counted {
 // NAT addresses too, and none of a range that is dedicated to it.
 func (c *Compiler) addressesOf(account string) []counted {
 	var out []counted
-	for _, kind := range []string{schema.KindNetwork, schema.KindPublicIP} {
+	for _, kind := range []string{schema.KindNetwork, schema.KindVPC, schema.KindPublicIP} {
 		for _, u := range c.unitsOf(kind, account) {
 			for i := range u.demands {
 				d := &u.demands[i]
-				if d.Field != model.FieldAddress && d.Field != model.FieldSourceNAT {
+				if d.Field != model.FieldAddress && d.Field != model.FieldSourceNAT && d.Field != model.FieldOuter {
 					continue
 				}
 				number := c.input.lock.Number(d.Owner, d.Field)
@@ -97,8 +100,11 @@ func (c *Compiler) addressesOf(account string) []counted {
 					continue
 				}
 				x := counted{unit: u, name: u.id.Name, what: d.Owner, pos: c.named(u, d), held: number != ""}
-				if d.Field == model.FieldSourceNAT {
+				switch d.Field {
+				case model.FieldSourceNAT:
 					x.what = "the source NAT address of " + d.Owner
+				case model.FieldOuter:
+					x.what = "the address of the router of " + d.Owner
 				}
 				out = append(out, x)
 			}

@@ -20,7 +20,7 @@ type made struct {
 // on returns the entries of u on a host. As plugins are pure these are those that
 // it was compiled to.
 func (m *made) on(d designer, u *unit, host string) []resource.Entry {
-	return m.from(host, func() *plugin.Draft { return d.draft(&unit{id: u.id, owner: u.owner, net: u.net}) })
+	return m.from(host, func() *plugin.Draft { return d.draft(&unit{id: u.id, owner: u.owner, net: u.net, vpc: u.vpc}) })
 }
 
 // from returns the entries on a host, of a draft when they are not there.

@@ -52,7 +52,7 @@ func overlap(ds *schema.Diags, hold func(*unit, string), a, b placed) {
 	if c := cmp.Or(cmp.Compare(at.File, other.File), cmp.Compare(at.Line, other.Line), cmp.Compare(at.Col, other.Col)); c < 0 {
 		a, b, at, other = b, a, other, at
 	}
-	ds.Errorf(at, "overlapping-cidr", "%s of %s overlaps %s of %s: Shared networks of a zone have no addresses in common", a.subnet.CIDR, a.unit.id, b.subnet.CIDR, b.unit.id).
+	ds.Errorf(at, "overlapping-cidr", "%s of %s overlaps %s of %s: Shared and Routed networks of a zone have no addresses in common", a.subnet.CIDR, a.unit.id, b.subnet.CIDR, b.unit.id).
 		Offending(a.subnet.CIDR.String()).See(other, "the other network")
 	hold(a.unit, "its addresses are also those of "+b.unit.id.String())
 	hold(b.unit, "its addresses are also those of "+a.unit.id.String())
@@ -102,5 +102,5 @@ func bothAdvertised(ds *schema.Diags, hold func(*unit, string), a, b advertised)
 
 // isShared reports whether u takes part in overlaps.
 func isShared(u *unit) bool {
-	return u.net != nil && len(u.net.Subnets) > 0 && u.net.Type() == model.GuestShared
+	return u.net != nil && len(u.net.Subnets) > 0 && (u.net.Type() == model.GuestShared || u.net.Routed())
 }

@@ -111,20 +111,11 @@ func (r *Result) Domains() []plugin.Domain {
 	return out
 }
 
-// Relays lists the relays of all networks that are not held.
-func (r *Result) Relays() []plugin.Relay {
-	var out []plugin.Relay
-	for _, u := range r.units {
-		out = append(out, u.relays...)
-	}
-	return out
-}
-
 // Networks lists the networks by ID, the held ones as far as they are known.
 func (r *Result) Networks() []*model.Network {
 	var out []*model.Network
 	for _, u := range r.units {
-		if u.net != nil {
+		if u.net != nil && u.vpc == nil {
 			out = append(out, u.net)
 		}
 	}
@@ -182,12 +173,17 @@ func (c *Compiler) result(tree *schema.Tree, infra bool, compiled int) *Result {
 	c.limits(&r.Diags, hold)
 	c.dedicated(&r.Diags, hold)
 	c.capacity(&r.Diags)
+	c.clouds(t)
 	c.rehold(t.holds)
 	c.replaceShadows(c.shadowNeeds(tree, t.hosts))
 	r.Stats = Stats{Units: len(c.units), Compiled: compiled, Hosts: len(c.site.Hosts)}
 	r.Stats.Designed = c.designHosts(infra, &r.Diags, func(u *unit, why string) {
 		hold(u, why)
 		c.spoil(u)
+		if u.net != nil && u.net.Tier != nil && c.units[u.net.Tier.ID] != nil {
+			hold(c.units[u.net.Tier.ID], why)
+			c.spoil(c.units[u.net.Tier.ID])
+		}
 	})
 	r.holds, r.terms = c.allHolds(tree), c.terms()
 	c.assemble()
@@ -229,10 +225,10 @@ func (c *Compiler) terms() []resource.Term {
 	return out
 }
 
-// dangling reports references to networks that no document declares, and returns
+// dangling reports references to networks and public addresses that no document declares, and returns
 // the documents that have them.
 func (c *Compiler) dangling(ds *schema.Diags) []*schema.Document {
-	var out []*schema.Document
+	out := c.index.Lost(ds)
 	for _, id := range c.index.Dangling() {
 		out = append(out, model.Refer(c.site, c.index, id, ds)...)
 	}
@@ -299,7 +295,7 @@ func (c *Compiler) allHolds(tree *schema.Tree) []resource.Hold {
 		}
 	}
 	for _, d := range suspects(tree) {
-		if d.Kind == schema.KindNetwork && c.units[d.ID()] == nil {
+		if (d.Kind == schema.KindNetwork || d.Kind == schema.KindVPC) && c.units[d.ID()] == nil {
 			out = append(out, resource.Hold{Owner: resource.Owner(d.ID().String()), Cause: resource.HoldInvalid, Reason: d.ID().String() + " is invalid"})
 		}
 	}

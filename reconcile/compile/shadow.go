@@ -15,7 +15,9 @@ func (c *Compiler) shadowNeeds(tree *schema.Tree, more map[schema.ID][]string) m
 	out := map[string][]*plugin.Needs{}
 	for _, u := range c.order {
 		_, held := c.holds[u.id]
-		if u.net != nil && (u.hold != nil || held) {
+		if u.vpc != nil && (u.hold != nil || held) {
+			c.castVPC(u.net.Doc, gatesOf(tree), out)
+		} else if u.net != nil && (u.hold != nil || held) {
 			c.cast(u.net.Doc, u.net, more[u.id], out)
 		}
 	}
@@ -23,8 +25,16 @@ func (c *Compiler) shadowNeeds(tree *schema.Tree, more map[schema.ID][]string) m
 		if d.Kind == schema.KindNetwork && c.units[d.ID()] == nil {
 			c.cast(d, nil, more[d.ID()], out)
 		}
+		if d.Kind == schema.KindVPC && c.units[d.ID()] == nil {
+			c.castVPC(d, gatesOf(tree), out)
+		}
 	}
 	return out
+}
+
+// gatesOf lists the private gateways that cannot be read.
+func gatesOf(tree *schema.Tree) []*schema.Document {
+	return slices.DeleteFunc(suspects(tree), func(d *schema.Document) bool { return d.Kind != schema.KindPrivateGateway })
 }
 
 // cast adds the needs of one network's shadows.
@@ -36,8 +46,11 @@ func (c *Compiler) cast(d *schema.Document, known *model.Network, more []string,
 				g.Design(n, draft)
 			}
 		}
-		if p := c.registry.Public; p != nil && n.Router != nil && n.Router.Public() && p.CanHandle(n) == "" {
-			p.Design(n, draft)
+		if p := c.registry.Public; p != nil && n.Router != nil && n.Router.Public() && p.CanServe(n.Router) == "" {
+			p.DesignLegs(n.Router, draft)
+		}
+		if n.Router != nil {
+			draft.Need(n.Router.Host.Name).Routers = true
 		}
 		for host, needs := range draft.Needs {
 			out[host] = append(out[host], needs)
@@ -67,5 +80,5 @@ func (c *Compiler) replaceShadows(now map[string][]*plugin.Needs) {
 
 func sameNeeds(a, b *plugin.Needs) bool {
 	return slices.Equal(a.Labels, b.Labels) && slices.Equal(a.Tunnels, b.Tunnels) && slices.Equal(a.Segments, b.Segments) && slices.Equal(a.Privates, b.Privates) &&
-		slices.Equal(a.Wires, b.Wires)
+		slices.Equal(a.Wires, b.Wires) && a.Routers == b.Routers
 }

@@ -71,15 +71,17 @@ func spell(text string) *spelling {
 	return s
 }
 
-// networks lists what may be meant for a network by a document of account: its
-// own by their names, those of others with the account.
-func (s *spelling) networks(account string) []schema.ID {
-	out := make([]schema.ID, 0, len(s.words)+len(s.pairs))
-	for w := range s.words {
-		out = append(out, schema.ID{Kind: schema.KindNetwork, Account: account, Name: w})
-	}
-	for _, p := range s.pairs {
-		out = append(out, schema.ID{Kind: schema.KindNetwork, Account: p[0], Name: p[1]})
+// ids lists what of the kinds may be meant by a document of account: its own by their
+// names, those of others with the account.
+func (s *spelling) ids(account string, kinds ...string) []schema.ID {
+	out := make([]schema.ID, 0, len(kinds)*(len(s.words)+len(s.pairs)))
+	for _, kind := range kinds {
+		for w := range s.words {
+			out = append(out, schema.ID{Kind: kind, Account: account, Name: w})
+		}
+		for _, p := range s.pairs {
+			out = append(out, schema.ID{Kind: kind, Account: p[0], Name: p[1]})
+		}
 	}
 	return out
 }

@@ -19,6 +19,7 @@ type unit struct {
 	id      schema.ID
 	owner   resource.Owner
 	net     *model.Network // nil for a public address
+	vpc     *model.VPC     // whose network net is; nil for others
 	guru    string         // that designed it, or ""
 	diags   schema.Diags
 	demands []model.Demand
@@ -31,7 +32,6 @@ type unit struct {
 	parts   []part // by host
 	needs   map[string]*plugin.Needs
 	domains []plugin.Domain
-	relays  []plugin.Relay
 	claims  []claim
 	uses    []use // numbers of physical networks and public ranges
 
@@ -114,11 +114,16 @@ func (w *worker) unit(id schema.ID) *unit {
 	if d == nil {
 		return nil
 	}
-	u.net, u.diags = model.Resolve(w.site, w.index, d, w.lock)
+	if id.Kind == schema.KindVPC {
+		u.vpc, u.diags = model.ResolveVPC(w.site, w.index, d, w.lock)
+		u.net = &u.vpc.Network
+	} else {
+		u.net, u.diags = model.Resolve(w.site, w.index, d, w.lock)
+	}
 	n := u.net
 	u.demands = n.Demands
 	u.site = siteParts{all: w.site}
-	if n.Physical != nil && !u.diags.HasErrors() && n.Blocked == "" && !n.Wide {
+	if n.Physical != nil && !u.diags.HasErrors() && n.Blocked == "" && !n.Wide && n.Tier == nil {
 		u.site = siteParts{zone: n.Zone, offering: n.Offering, account: n.Account, guests: n.Guests}
 		if n.Spec.Zone == "" {
 			u.site.zones = w.zones
@@ -140,6 +145,7 @@ func (w *worker) reserved(u *unit, d *schema.Document) *unit {
 	u.site.all = w.site
 	demand, ok, diags := model.ResolveReserved(w.site, d)
 	u.diags = diags
+	model.CheckAttached(w.index, d.ID(), &u.diags)
 	if ok {
 		u.demands = []model.Demand{demand}
 		w.claim(u)
@@ -196,6 +202,9 @@ type designer struct{ registry *plugin.Registry }
 // they refuse is reported in u.
 func (w designer) draft(u *unit) *plugin.Draft {
 	draft := plugin.NewDraft(u.owner, u.net.Doc.Pos)
+	if u.vpc != nil {
+		return w.cloud(u, draft)
+	}
 	if !w.topology(u, u.net, draft) {
 		return nil
 	}
@@ -221,18 +230,23 @@ func (w designer) topology(u *unit, n *model.Network, draft *plugin.Draft) bool 
 	}
 	u.guru = guru.Name()
 	guru.Design(n, draft)
-	if n.Router == nil || !n.Router.Public() {
+	return w.legs(u, n, draft)
+}
+
+// legs asks for what joins n's router to public networks.
+func (w designer) legs(u *unit, n *model.Network, draft *plugin.Draft) bool {
+	if n.Router == nil || !n.Router.Outside() {
 		return true
 	}
 	if w.registry.Public == nil {
 		w.refuse(u, n, "no-guru", "no guru of this weft designs public networks")
 		return false
 	}
-	if no := w.registry.Public.CanHandle(n); no != "" {
+	if no := w.registry.Public.CanServe(n.Router); no != "" {
 		w.refuse(u, n, "no-guru", "the public network of "+n.ID.String()+" can not be designed: "+w.registry.Public.Name()+" declines: "+no)
 		return false
 	}
-	w.registry.Public.Design(n, draft)
+	w.registry.Public.DesignLegs(n.Router, draft)
 	return true
 }
 
@@ -257,7 +271,7 @@ func (w designer) refuse(u *unit, n *model.Network, code, message string) {
 // held holds u because of its diagnostics.
 func (u *unit) held() {
 	u.hold = holdOf(u.owner, u.net, u.diags)
-	u.needs, u.domains, u.relays, u.parts = nil, nil, nil, nil
+	u.needs, u.domains, u.parts = nil, nil, nil
 }
 
 // services asks the element of each provider in the offering.
@@ -279,7 +293,7 @@ func (w *worker) take(u *unit, draft *plugin.Draft) {
 		u.held()
 		return
 	}
-	u.needs, u.domains, u.relays = draft.Needs, draft.Domains, draft.Relays
+	u.needs, u.domains = draft.Needs, draft.Domains
 	u.parts = make([]part, 0, len(draft.Hosts))
 	for _, name := range slices.Sorted(maps.Keys(draft.Hosts)) {
 		entries := resource.Fold(draft.Hosts[name], claimTwice(&u.diags))

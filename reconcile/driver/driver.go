@@ -55,3 +55,20 @@ type Scope struct {
 	// came: unless there is much of it, who is told looks at once.
 	Now bool
 }
+
+// A Counter is a driver that reads what the states count that have a Meter: those of
+// its kinds among all that are given. What cannot be read is left out. It changes
+// nothing and may be called at any time.
+type Counter interface {
+	Count(ctx context.Context, metered []resource.State) []Count
+}
+
+// A Count is what one state counted since it was made: a link what it received and
+// sent, a chain what its first rule saw, as Received.
+type Count struct {
+	State          resource.State
+	Received, Sent Traffic
+}
+
+// Traffic is what passed.
+type Traffic struct{ Packets, Bytes uint64 }

@@ -46,6 +46,9 @@ type Options struct {
 	// Aside is a file that takes what is verified, instead of its being the last
 	// good intent from now on; "" for none.
 	Aside string
+	// Renew are resources that are made anew though they are what they should be,
+	// and why.
+	Renew map[resource.ID]string
 	// Note goes into the journal.
 	Note string
 }
@@ -139,6 +142,7 @@ func (w *pass) diff(ctx context.Context, kinds []resource.Kind) (*plan.Plan, err
 		o.Last = w.Prepare(in)
 	}
 	o.Withhold = w.withheld(observed)
+	o.Renew, w.options.Renew = w.options.Renew, nil // once: the second look is not to find it again
 	return plan.Diff(w.desired, observed, o)
 }
 

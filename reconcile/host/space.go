@@ -195,10 +195,16 @@ func (h *Host) Close() {
 	}
 }
 
-// Forget closes what is held open of a namespace that somebody removed.
+// Forget closes what is held open of a namespace that somebody removed. One that bears
+// the name by now stays open: the news may be older than it.
 func (h *Host) Forget(name string) {
 	h.spaces.mu.Lock()
 	defer h.spaces.mu.Unlock()
+	if s := h.spaces.open[name]; s != nil {
+		if inode, err := h.inode(name); err == nil && inode == s.inode {
+			return
+		}
+	}
 	h.forget(name)
 }
 

@@ -164,7 +164,9 @@ func (h *Host) DropSpace(name string) error {
 		}
 		return err
 	}
-	h.Forget(name)
+	h.spaces.mu.Lock()
+	h.forget(name)
+	h.spaces.mu.Unlock()
 	path := filepath.Join(h.Netns, name)
 	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove namespace %s: %w", name, err)

@@ -180,6 +180,8 @@ func (s *supervisor) find(name string) (*member, string, error) {
 // findRouter returns the host and the named network namespace of the active router of ACCOUNT/NETWORK-OR-VPC.
 func (s *supervisor) findRouter(name, host string) (*member, string, error) {
 	var stopped []string
+	var standby *member
+	var behind string
 	for _, m := range s.all() {
 		if m.kind != KindHost || (host != "" && m.name != "host/"+host) {
 			continue
@@ -191,13 +193,20 @@ func (s *supervisor) findRouter(name, host string) (*member, string, error) {
 			stopped = append(stopped, m.name)
 			continue
 		}
-		var netns string
-		if err := client.Call("Node.Router", name, &netns); err != nil {
+		var found node.Router
+		if err := client.Call("Node.Router", name, &found); err != nil {
 			return nil, "", fmt.Errorf("%s: %w", m.name, err)
 		}
-		if netns != "" {
-			return m, netns, nil
+		switch {
+		case found.Netns == "":
+		case !found.Standby:
+			return m, found.Netns, nil
+		default:
+			standby, behind = m, found.Netns
 		}
+	}
+	if standby != nil {
+		return standby, behind, nil
 	}
 	if len(stopped) > 0 {
 		return nil, "", fmt.Errorf("there is no router %s on a host that runs (%s does not)", name, strings.Join(stopped, ", "))

@@ -15,8 +15,8 @@ import (
 // SpecOf derives a lab from what a tree means: its hosts with their uplinks, a wire per label and zone, the public ranges,
 // and a guest per running VirtualMachine. A guest that cannot be built because a number of one of its NICs is missing is as
 // it is in last (the zero Spec: left out). The result depends on the arguments only.
-func SpecOf(site *model.Site, networks []*model.Network, last Spec) Spec {
-	s := Spec{World: DefaultWorld}
+func SpecOf(site *model.Site, networks []*model.Network, vpcs []*model.VPC, last Spec) Spec {
+	s := Spec{World: slices.Clone(DefaultWorld)}
 	mtu := map[string]int{}
 	for _, zone := range site.ZoneNames() {
 		z := site.Zones[zone]
@@ -39,9 +39,15 @@ func SpecOf(site *model.Site, networks []*model.Network, last Spec) Spec {
 	for _, n := range networks {
 		s.DNS = append(s.DNS, n.DNS...)
 		s.Ranges = append(s.Ranges, gatewaysOf(n)...)
-		if x := n.Router; x != nil && x.IP6.IsValid() {
-			s.Routes = append(s.Routes, Route{To: n.IP6.CIDR, Via: x.IP6.Addr()})
+		if x := n.Router; x != nil && x.IP6().IsValid() {
+			s.Routes = append(s.Routes, Route{To: n.IP6.CIDR, Via: x.IP6()})
 		}
+		if x := n.Router; x != nil && x.Outer.IsValid() { // also of one that tells: the internet does not listen
+			s.Routes = append(s.Routes, Route{To: n.CIDR, Via: x.Outer})
+		}
+	}
+	for _, v := range vpcs {
+		beyond(&s, v)
 	}
 	for _, h := range s.Hosts {
 		for _, b := range h.Bridges {
@@ -144,6 +150,45 @@ func gatewaysOf(n *model.Network) []Range {
 		out = append(out, r)
 	}
 	return out
+}
+
+// beyond adds what is beyond a VPC: the internet stands for the routers of the private
+// networks too, and for one machine behind each route to them. It knows the way to
+// tiers, where they are not translated.
+func beyond(s *Spec, v *model.VPC) {
+	s.DNS = append(s.DNS, v.DNS...)
+	for _, g := range v.Gateways {
+		if !g.Spec.Gateway.IsValid() {
+			continue
+		}
+		s.Ranges = append(s.Ranges, Range{
+			Name: g.ID.String(), Wire: wireName(v.Zone.Name, "", g.Physical.Guest), VLAN: int(g.VLAN),
+			Gateways: []netip.Prefix{netip.PrefixFrom(g.Spec.Gateway, g.Spec.IP.Bits())},
+		})
+		if !g.Spec.SourceNat {
+			s.Routes = append(s.Routes, Route{To: v.CIDR, Via: g.Spec.IP.Addr()})
+		}
+		for _, r := range g.Spec.Routes {
+			s.World = append(s.World, machineOf(r.CIDR))
+		}
+	}
+	if v.Router == nil || !v.Router.IP6().IsValid() {
+		return
+	}
+	for _, t := range v.Tiers {
+		if t.IP6 != nil {
+			s.Routes = append(s.Routes, Route{To: t.IP6.CIDR, Via: v.Router.IP6()})
+		}
+	}
+}
+
+// machineOf is an address behind a route: the first that a machine can have.
+func machineOf(to netip.Prefix) netip.Addr {
+	first := to.Masked().Addr()
+	if to.IsSingleIP() {
+		return first
+	}
+	return first.Next()
 }
 
 // leg is a NIC with its network.

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"encoding/json"
+	"net/netip"
 	"reflect"
 	"testing"
 	"testing/fstest"
@@ -133,7 +134,7 @@ func deriveFrom(t *testing.T, text string, last Spec) Spec {
 		}
 		networks = append(networks, n)
 	}
-	return SpecOf(site, networks, last)
+	return SpecOf(site, networks, nil, last)
 }
 
 func TestSpecOf(t *testing.T) {
@@ -232,5 +233,13 @@ func TestPickMovesFewGuests(t *testing.T) {
 	}
 	if moved == 0 || moved > 60 {
 		t.Errorf("%d of 100 guests moved to a third host", moved)
+	}
+}
+
+func TestMachineOf(t *testing.T) {
+	for to, want := range map[string]string{"10.99.0.0/16": "10.99.0.1", "10.99.7.8/32": "10.99.7.8"} {
+		if got := machineOf(netip.MustParsePrefix(to)); got.String() != want {
+			t.Errorf("behind %s is %s, want %s", to, got, want)
+		}
 	}
 }

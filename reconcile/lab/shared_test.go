@@ -34,7 +34,7 @@ func specOf(t *testing.T, example string) Spec {
 		}
 		networks = append(networks, n)
 	}
-	return SpecOf(site, networks, Spec{})
+	return SpecOf(site, networks, nil, Spec{})
 }
 
 func (s Spec) vm(t *testing.T, name string) VM {

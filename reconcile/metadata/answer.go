@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// A board is what can be told at the moment. Its methods are for any number of
-// requests at a time.
+// A board is what can be told at the moment at one side of a router. Its methods are
+// for any number of requests at a time.
 type board struct {
 	mu     sync.Mutex
 	guests map[netip.Addr]*Guest

@@ -7,16 +7,18 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"maps"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
+
+	"weft.dev/reconcile/host"
 )
 
 // nobody is the user that talks to guests.
@@ -26,13 +28,18 @@ const nobody = 65534
 type keeper struct {
 	dir, state string
 	same       bool // the worker is the same user: in a user namespace there is no other
-	test       bool
-	ports      []string
-	kinds      string // of ports, see work
+	host       *host.Host
 
-	guests []*Guest // as read last
-	saved  saved
-	tell   *json.Encoder
+	watch *fsnotify.Watcher
+	sides map[string]*side // by the path of their directory below dir
+	saved saved
+	tell  *json.Encoder // to the worker: what to tell
+	hand  *os.File      // to the worker: ports, see pass
+
+	dirty   map[string]bool // namespaces to look at
+	pause   time.Duration   // before what is not complete is looked at again
+	said    map[string]string
+	listens int // counts the ports that were opened
 }
 
 // Main is the program called by one of the verbs; false if args are none of them.
@@ -40,13 +47,14 @@ func Main(args []string) (code int, ours bool) {
 	if len(args) == 0 || args[0] != Verb && args[0] != workerVerb {
 		return 0, false
 	}
-	runtime.GOMAXPROCS(1) // many routers have a host
 	var err error
 	switch {
 	case args[0] == Verb:
+		runtime.GOMAXPROCS(1) // guests wait for the other
 		err = keep(args[1:])
-	case len(args) == 2:
-		err = work(args[1])
+	case len(args) == 1:
+		runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
+		err = work()
 	default:
 		err = errors.New("it is called by the keeper only")
 	}
@@ -58,62 +66,35 @@ func Main(args []string) (code int, ours bool) {
 }
 
 func keep(args []string) error {
-	var k keeper
+	k := keeper{host: host.New("", ""), sides: map[string]*side{}, dirty: map[string]bool{}, said: map[string]string{}}
 	f := flag.NewFlagSet(Verb, flag.ContinueOnError)
 	f.StringVar(&k.dir, "dir", "", "directory of what to tell")
 	f.StringVar(&k.state, "state", "", "file that remembers which passwords were taken")
 	f.BoolVar(&k.same, "same-user", false, "give up no privileges")
-	f.BoolVar(&k.test, "test", false, "read the files, and end")
-	port := func(kind string) func(string) error {
-		return func(at string) error {
-			k.ports, k.kinds = append(k.ports, at), k.kinds+kind
-			return nil
-		}
-	}
-	f.Func("listen", "ADDRESS:PORT for metadata, may be repeated", port("m"))
-	f.Func("passwords", "ADDRESS:PORT for passwords, may be repeated", port("p"))
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	var err error
-	if k.guests, err = Read(k.dir); err != nil || k.test {
-		return err
+	if k.dir == "" || k.state == "" || f.NArg() > 0 {
+		return errors.New("it needs --dir and --state, and nothing else")
 	}
 	return k.run()
 }
 
 // run has a worker serve, and ends with it.
-func (k *keeper) run() error {
+func (k *keeper) run() (err error) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
 	k.saved = readSaved(k.state)
-	files, err := k.listen()
-	if err != nil {
+	if k.watch, err = fsnotify.NewWatcher(); err != nil {
 		return err
 	}
-	cmd := exec.Command("/proc/self/exe", workerVerb, k.kinds)
-	cmd.Dir, cmd.Stderr, cmd.ExtraFiles = "/", os.Stderr, files
-	if !k.same {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	}
-	in, err := cmd.StdinPipe()
+	defer func() { _ = k.watch.Close() }()
+	cmd, in, out, err := k.start()
 	if err != nil {
 		return err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	runtime.LockOSThread() // the worker inherits it of the thread that starts it
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("give up new privileges: %w", err)
-	}
-	// The keeper keeps the ports too, unused: by a socket the process driver knows that it serves.
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start the worker: %w", err)
 	}
 	k.tell = json.NewEncoder(in)
-	if err := k.retell(); err != nil {
+	if err := k.all(); err != nil {
 		return err
 	}
 	news, ended := make(chan taken), make(chan error, 1)
@@ -121,8 +102,51 @@ func (k *keeper) run() error {
 	return k.mind(signals, news, ended, in, cmd)
 }
 
-// mind does what signals and the worker ask for, until one of them wants an end.
+// start starts the worker: as nobody, who may never become another, in a network
+// namespace of its own in which there is nothing.
+func (k *keeper) start() (*exec.Cmd, io.WriteCloser, io.Reader, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("a way to hand over ports: %w", err)
+	}
+	k.hand = os.NewFile(uintptr(pair[0]), "hand")
+	given := os.NewFile(uintptr(pair[1]), "hand")
+	defer func() { _ = given.Close() }()
+	cmd := exec.Command("/proc/self/exe", workerVerb)
+	cmd.Dir, cmd.Stderr, cmd.ExtraFiles = "/", os.Stderr, []*os.File{given}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
+	if !k.same {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+	}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags = 0
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	runtime.LockOSThread() // the worker inherits it of the thread that starts it
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return nil, nil, nil, fmt.Errorf("give up new privileges: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, nil, nil, fmt.Errorf("start the worker: %w", err)
+	}
+	return cmd, in, out, nil
+}
+
+// gather is how long changes are gathered: files come in one by one.
+const gather = 20 * time.Millisecond
+
+// mind does what files, signals and the worker ask for, until one of them wants an end.
 func (k *keeper) mind(signals <-chan os.Signal, news <-chan taken, ended <-chan error, in io.Closer, cmd *exec.Cmd) error {
+	timer := time.NewTimer(0)
+	gathering := false
 	for {
 		var err error
 		select {
@@ -131,23 +155,33 @@ func (k *keeper) mind(signals <-chan os.Signal, news <-chan taken, ended <-chan 
 				_ = in.Close() // which ends the worker
 				return cmd.Wait()
 			}
-			guests, bad := Read(k.dir)
-			if bad != nil {
-				fmt.Fprintln(os.Stderr, "metadata: what was read before stays:", bad)
-				continue
+			err = k.all()
+		case e := <-k.watch.Events:
+			if k.noted(e) {
+				k.pause = gather
+				if !gathering { // or changes without a pause would never be served
+					timer.Reset(gather)
+					gathering = true
+				}
 			}
-			k.guests = guests
-			k.take(taken{}) // nothing, but VMs may be gone
-			err = k.retell()
+			continue
+		case <-k.watch.Errors: // events were lost
+			err = k.all()
+		case <-timer.C:
+			gathering = false
+			err = k.catchUp()
 		case t := <-news:
-			k.take(t)
-			err = k.retell()
+			err = k.take(t)
 		case bad := <-ended:
 			_ = in.Close()
 			return errors.Join(errors.New("the worker ended"), bad, cmd.Wait())
 		}
 		if err != nil {
 			return err
+		}
+		if len(k.dirty) > 0 && !gathering {
+			k.pause = min(max(2*k.pause, gather), 2*time.Second)
+			timer.Reset(k.pause)
 		}
 	}
 }
@@ -167,61 +201,44 @@ func hear(out io.Reader, news chan<- taken, ended chan<- error) {
 	ended <- lines.Err()
 }
 
-// listen opens the ports.
-func (k *keeper) listen() ([]*os.File, error) {
-	var out []*os.File
-	for _, at := range k.ports {
-		l, err := net.Listen("tcp", at)
-		if err != nil {
-			return nil, err
-		}
-		f, err := l.(*net.TCPListener).File()
-		_ = l.Close()
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, f)
+// take remembers that a VM has its password, unless that is another by now.
+func (k *keeper) take(t taken) error {
+	s := k.sides[t.Side]
+	if s == nil {
+		return nil
 	}
-	if len(out) == 0 {
-		return nil, errors.New("there is no port to listen at")
+	for _, g := range s.guests {
+		if g.ID == t.ID && len(g.Password) > 0 && isMark(t.Mark, g.Password) {
+			k.saved.put(t.Side, t.ID, t.Mark)
+			k.save()
+			return k.retell(t.Side, s)
+		}
 	}
-	return out, nil
+	return k.retell(t.Side, s)
 }
 
-// retell tells the worker all there is, without the passwords that were taken.
-func (k *keeper) retell() error {
-	list := make([]*Guest, len(k.guests))
-	for i, g := range k.guests {
-		if len(g.Password) > 0 && k.saved.has(g.ID, g.Password) {
+func (k *keeper) save() {
+	if err := k.saved.write(k.state); err != nil {
+		fmt.Fprintln(os.Stderr, "metadata: a restart will tell a password again:", strings.TrimSpace(err.Error()))
+	}
+}
+
+// retell tells the worker all that a side has, without the passwords that were taken.
+func (k *keeper) retell(name string, s *side) error {
+	list := make([]*Guest, len(s.guests))
+	for i, g := range s.guests {
+		if len(g.Password) > 0 && k.saved.has(name, g.ID, g.Password) {
 			without := *g
 			without.Password, g = nil, &without
 		}
 		list[i] = g
 	}
-	if err := k.tell.Encode(list); err != nil {
+	return k.told(told{Side: name, Guests: list})
+}
+
+func (k *keeper) told(t told) error {
+	if err := k.tell.Encode(t); err != nil {
 		return fmt.Errorf("tell the worker: %w", err)
 	}
 	return nil
-}
-
-// take remembers that a VM has its password, unless that is another by now. Of VMs
-// that are no more nothing is kept: one that is made again under the name is told anew.
-func (k *keeper) take(t taken) {
-	said := saved{t.ID: t.Mark}
-	next := saved{}
-	for _, g := range k.guests {
-		if mark, ok := k.saved[g.ID]; ok {
-			next[g.ID] = mark
-		}
-		if len(g.Password) > 0 && said.has(g.ID, g.Password) {
-			next[g.ID] = t.Mark
-		}
-	}
-	if maps.Equal(next, k.saved) {
-		return
-	}
-	k.saved = next
-	if err := next.write(k.state); err != nil {
-		fmt.Fprintln(os.Stderr, "metadata: a restart will tell a password again:", strings.TrimSpace(err.Error()))
-	}
 }

@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -27,27 +28,38 @@ const patience = 15 * time.Second
 // A service is a keeper with its worker, on the loopback.
 type service struct {
 	*testing.T
-	dir, state string
+	dir, state string // dir is that of the one side
 	ports      [2]string
 	cmd        *exec.Cmd
 }
 
 func newService(t *testing.T, guests string) *service {
 	t.Helper()
-	s := &service{T: t, dir: files(t, guests), state: filepath.Join(t.TempDir(), "taken")}
-	if err := os.WriteFile(filepath.Join(s.dir, "passwords", "127.0.0.1"), []byte("first"), 0o600); err != nil {
-		t.Fatal(err)
+	s := &service{T: t, dir: filepath.Join(t.TempDir(), "metadata", "web"), state: filepath.Join(t.TempDir(), "taken")}
+	for _, dir := range []string{"userdata", "passwords"} {
+		if err := os.MkdirAll(filepath.Join(s.dir, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	// An address that nobody else has; who connects to it does so from 127.0.0.1.
 	own := fmt.Sprintf("127.%d.%d.%d", 1+os.Getpid()>>14&0x7f, os.Getpid()>>7&0x7f, 1+os.Getpid()&0x7f)
 	s.ports = [2]string{own + ":18080", own + ":18081"} // others may have 80 and 8080 at every address
+	s.write("passwords/acme.web-1.eth0", "first")
+	s.write("guests", guests)
+	s.serve(s.ports)
 	s.start()
 	return s
 }
 
+// serve writes where to listen.
+func (s *service) serve(at [2]string) {
+	s.Helper()
+	s.write("server", fmt.Sprintf(`{"ns":"","metaData":[%q],"passwords":[%q]}`, at[0], at[1]))
+}
+
 func (s *service) start() {
 	s.Helper()
-	args := []string{Verb, "--dir", s.dir, "--state", s.state, "--listen", s.ports[0], "--passwords", s.ports[1]}
+	args := []string{Verb, "--dir", filepath.Dir(s.dir), "--state", s.state}
 	if os.Geteuid() != 0 {
 		args = append(args, "--same-user")
 	}
@@ -102,19 +114,17 @@ func (s *service) until(port int, request, want string) {
 	s.Fatalf("asked for %q: %q, want %q", request, got, want)
 }
 
-// write replaces a file of the keeper's and has it read.
+// write replaces a file of the keeper's, as the file driver does.
 func (s *service) write(name, text string) {
 	s.Helper()
-	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
-		s.Fatal(err)
-	}
-	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+	at := filepath.Join(s.dir, name)
+	if err := errors.Join(os.WriteFile(at+".new", []byte(text), 0o600), os.Rename(at+".new", at)); err != nil {
 		s.Fatal(err)
 	}
 }
 
 func guest(id string) string {
-	return fmt.Sprintf(`{"ip":"127.0.0.1","id":%q,"keys":{"instance-id":%q},"has":["passwords"]}`, id, id)
+	return fmt.Sprintf(`{"ip":"127.0.0.1","id":%q,"nic":"acme.web-1.eth0","keys":{"instance-id":%q},"has":["passwords"]}`, id, id)
 }
 
 // A password is told until it is taken, across reloads and restarts, and then the
@@ -143,7 +153,7 @@ func TestKeeper(t *testing.T) {
 	s.start()
 	s.until(1, "send_my_password", "saved_password")
 	s.write("guests", "{")
-	s.write("passwords/127.0.0.1", "second") // read with a broken file beside it: nothing changes
+	s.write("passwords/acme.web-1.eth0", "second") // read with a broken file beside it: nothing changes
 	s.until(0, "", "reloaded")
 	s.write("guests", guest("b"))
 	s.until(0, "", "b")
@@ -154,29 +164,61 @@ func TestKeeper(t *testing.T) {
 	}
 }
 
+// A side comes, moves and goes with its files; another one beside it is as it was.
+func TestSides(t *testing.T) {
+	s := newService(t, guest("a"))
+	s.until(0, "", "a")
+	other := *s
+	other.dir = filepath.Join(filepath.Dir(s.dir), "vpc", "tier")
+	other.ports = [2]string{strings.Replace(s.ports[0], ":18080", ":18090", 1), strings.Replace(s.ports[1], ":18081", ":18091", 1)}
+	if err := os.MkdirAll(filepath.Join(other.dir, "passwords"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	other.serve(other.ports)
+	other.write("guests", guest("b"))
+	other.write("passwords/acme.web-1.eth0", "other")
+	other.until(0, "", "b")
+	other.until(1, "send_my_password", "other")
+	s.until(1, "send_my_password", "first")
+	before := other.ports
+	other.ports[0] = strings.Replace(before[0], ":18090", ":18100", 1)
+	other.serve(other.ports)
+	other.until(0, "", "b")
+	other.ports[0] = before[0]
+	other.refuses()
+	if err := os.RemoveAll(filepath.Dir(other.dir)); err != nil {
+		t.Fatal(err)
+	}
+	other.ports[0] = before[1]
+	other.refuses()
+	s.until(0, "", "a")
+}
+
+// refuses waits until nobody answers at the first port.
+func (s *service) refuses() {
+	s.Helper()
+	got := ""
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if got = s.ask(0, ""); strings.Contains(got, "refused") {
+			return
+		}
+	}
+	s.Fatalf("it is answered: %s", got)
+}
+
 func TestKeeperRefuses(t *testing.T) {
 	for want, args := range map[string][]string{
-		"guests":            {"--dir", t.TempDir()},
-		"no port":           {"--dir", files(t, guest("a")+"\n"), "--state", filepath.Join(t.TempDir(), "x")},
+		"--state":           {"--dir", t.TempDir()},
 		"not defined":       {"--nonsense"},
-		"missing port":      {"--dir", files(t, twoGuests), "--listen", "127.0.0.1"},
 		"called by the kee": nil,
 	} {
 		args = append([]string{Verb}, args...)
 		if len(args) == 1 {
-			args[0] = workerVerb
-		}
-		if want == "no port" {
-			if err := os.WriteFile(filepath.Join(args[2], "passwords", "127.0.0.1"), nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			args = []string{workerVerb, "x"}
 		}
 		out, err := exec.Command("/proc/self/exe", args...).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), want) {
 			t.Errorf("%q: %v, %s", args, err, out)
 		}
-	}
-	if out, err := exec.Command("/proc/self/exe", Verb, "--test", "--dir", files(t, twoGuests)).CombinedOutput(); err != nil {
-		t.Errorf("a test of right files: %v, %s", err, out)
 	}
 }

@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -8,19 +9,24 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
-const twoGuests = `{"ip":"10.1.1.11","id":"web-1.acme","keys":{"instance-id":"web-1.acme","public-keys":"one\ntwo"},"has":["userdata","passwords"]}
-{"ip":"10.1.1.12","id":"web-2.acme","keys":{"instance-id":"web-2.acme"}}
+const twoGuests = `{"ip":"10.1.1.11","id":"web-1.acme","nic":"acme.web-1.eth0","keys":{"instance-id":"web-1.acme","public-keys":"one\ntwo"},"has":["userdata","passwords"]}
+{"ip":"10.1.1.12","id":"web-2.acme","nic":"acme.web-2.eth0","keys":{"instance-id":"web-2.acme"}}
 `
+
+const server = `{"ns":"weft-acme-web","metaData":["10.1.1.1:80"],"passwords":["10.1.1.1:8080"]}`
 
 // files writes what a keeper reads, and returns the directory.
 func files(t *testing.T, guests string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for path, text := range map[string]string{
-		"guests": guests, "userdata/10.1.1.11": "#cloud-config\x00\xff\n", "passwords/10.1.1.11": "correct \"horse\xff", "userdata/10.1.1.12": "left over",
+		"server": server, "guests": guests,
+		"userdata/acme.web-1.eth0": "#cloud-config\x00\xff\n", "passwords/acme.web-1.eth0": "correct \"horse\xff", "userdata/acme.web-2.eth0": "left over",
 	} {
 		path = filepath.Join(dir, path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -37,17 +43,27 @@ func TestReadRefuses(t *testing.T) {
 	for guests, want := range map[string]string{
 		"{":                   "line 1",
 		"{}\n":                "without address",
-		`{"ip":"10.1.1.11"}`:  "without address or id",
+		`{"ip":"10.1.1.11"}`:  "without address, id or NIC",
 		`{"ip":"x","id":"a"}`: "line 1",
 		twoGuests + twoGuests: "twice",
-		`{"ip":"10.1.1.12","id":"a","has":["passwords"]}`: "no such file",
+		`{"ip":"10.1.1.12","id":"a","nic":"../x"}`:                  "without address, id or NIC",
+		`{"ip":"10.1.1.12","id":"a","nic":"n","has":["passwords"]}`: "no such file",
 	} {
-		if list, err := Read(files(t, guests)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, list, err := Read(files(t, guests)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, %v, want %s", guests, list, err, want)
 		}
 	}
-	if _, err := Read(t.TempDir()); err == nil {
+	if _, _, err := Read(t.TempDir()); err == nil {
 		t.Error("nothing was read, and that is right")
+	}
+	for _, text := range []string{"{", "{}", `{"ns":"a"}`, `{"ns":"a","metaData":["10.1.1.1"]}`} {
+		dir := files(t, twoGuests)
+		if err := os.WriteFile(filepath.Join(dir, "server"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := Read(dir); err == nil || !strings.Contains(err.Error(), "server") {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }
 
@@ -69,7 +85,7 @@ func ask(t *testing.T, answer http.HandlerFunc, from, method, path string, heade
 }
 
 func TestMetadata(t *testing.T) {
-	list, err := Read(files(t, twoGuests))
+	_, list, err := Read(files(t, twoGuests))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +125,7 @@ func TestMetadata(t *testing.T) {
 }
 
 func TestPassword(t *testing.T) {
-	list, err := Read(files(t, twoGuests))
+	_, list, err := Read(files(t, twoGuests))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,10 +158,10 @@ func TestPassword(t *testing.T) {
 func TestSaved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kept", "web")
 	s := readSaved(path)
-	if s.has("a", nil) || s.has("a", []byte("x")) {
+	if s.has("web", "a", nil) || s.has("web", "a", []byte("x")) {
 		t.Error("nothing was saved, and it is there")
 	}
-	s["a"] = markOf([]byte("hunter2"))
+	s.put("web", "a", markOf([]byte("hunter2")))
 	if err := s.write(path); err != nil {
 		t.Fatal(err)
 	}
@@ -154,19 +170,47 @@ func TestSaved(t *testing.T) {
 		t.Errorf("%s, %v", text, err)
 	}
 	s = readSaved(path)
-	if !s.has("a", []byte("hunter2")) || s.has("a", []byte("hunter3")) || s.has("b", []byte("hunter2")) {
+	if !s.has("web", "a", []byte("hunter2")) || s.has("web", "a", []byte("hunter3")) || s.has("web", "b", []byte("hunter2")) || s.has("db", "a", []byte("hunter2")) {
 		t.Error("it is not what was saved")
 	}
-	if err := os.WriteFile(path, []byte("null"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, text := range []string{"null", `{"web":null}`, `{"web":{"marks":null}}`, `{"a":"b"}`} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s = readSaved(path); s == nil || s.has("web", "a", []byte("hunter2")) {
+			t.Errorf("%s is not nothing", text)
+		}
+		s.put("web", "a", markOf([]byte("hunter2")))
 	}
-	if s = readSaved(path); s == nil || s.has("a", []byte("hunter2")) {
-		t.Error("what is broken is nothing")
+}
+
+// A VM that is no more is forgotten, a router that went for some weeks is not.
+func TestForgotten(t *testing.T) {
+	here, now := func(side string) bool { return side == "web" }, time.Now()
+	s := saved{}
+	for _, side := range []string{"web", "gone"} {
+		s.put(side, "a", markOf([]byte("x")))
+	}
+	if s.prune("web", []*Guest{{ID: "a"}}) || !s.has("web", "a", []byte("x")) {
+		t.Error("a VM that is there is forgotten")
+	}
+	if !s.leave(here, now) || s.leave(here, now.Add(keptFor-time.Hour)) || !s.has("gone", "a", []byte("x")) {
+		t.Error("a router that went is forgotten at once")
+	}
+	if !s.prune("gone", []*Guest{{ID: "a"}}) || !s["gone"].Gone.IsZero() || !s.has("gone", "a", []byte("x")) {
+		t.Error("a router that came back is still gone")
+	}
+	s.leave(here, now)
+	if !s.leave(here, now.Add(keptFor+time.Hour)) || s["gone"] != nil {
+		t.Error("a router that went is never forgotten")
+	}
+	if !s.prune("web", []*Guest{{ID: "b"}}) || len(s) != 0 {
+		t.Errorf("a VM that went is not forgotten: %v", s)
 	}
 }
 
 func TestShare(t *testing.T) {
-	f := fair{of: map[netip.Addr]int{}}
+	f := fair{of: map[netip.Addr]int{}, open: new(atomic.Int64)}
 	one, two := netip.MustParseAddr("10.1.1.11"), netip.MustParseAddr("10.1.1.12")
 	for range maxOfOne {
 		if !f.enter(one) {
@@ -182,8 +226,23 @@ func TestShare(t *testing.T) {
 	for range maxOfOne {
 		f.leave(one)
 	}
-	if f.leave(two); len(f.of) != 0 || f.all != 0 {
+	if f.leave(two); len(f.of) != 0 || f.all != 0 || f.open.Load() != 0 {
 		t.Errorf("something stays: %v, %d", f.of, f.all)
+	}
+}
+
+// Guests together fill a port, but for the router itself.
+func TestShareOfTheRouter(t *testing.T) {
+	own := netip.MustParseAddr("10.1.0.1")
+	f := fair{own: own, of: map[netip.Addr]int{}, open: new(atomic.Int64)}
+	guest := own
+	for range maxOfAll {
+		if guest = guest.Next(); !f.enter(guest) {
+			t.Fatal("less than all may have")
+		}
+	}
+	if f.enter(guest.Next()) || !f.enter(own) {
+		t.Error("the port takes one more guest, or keeps the router out")
 	}
 }
 
@@ -196,21 +255,24 @@ func TestTakenIsThePasswordThatWas(t *testing.T) {
 	if b.forget(old) || !b.forget(next) || b.forget(next) {
 		t.Error("the worker forgets another password, or one twice")
 	}
-	k := keeper{guests: []*Guest{&next}, saved: saved{}, state: filepath.Join(t.TempDir(), "taken")}
-	if k.take(taken{"a", markOf(old.Password)}); len(k.saved) != 0 {
+	k := keeper{
+		sides: map[string]*side{"web": {guests: []*Guest{&next}}}, saved: saved{}, state: filepath.Join(t.TempDir(), "taken"), tell: json.NewEncoder(io.Discard),
+	}
+	take := func(x taken) {
+		t.Helper()
+		if err := k.take(x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if take(taken{"web", "a", markOf(old.Password)}); len(k.saved) != 0 {
 		t.Errorf("the keeper remembers %v", k.saved)
 	}
-	if k.take(taken{"a", markOf(next.Password)}); !k.saved.has("a", next.Password) {
+	if take(taken{"web", "a", markOf(next.Password)}); !k.saved.has("web", "a", next.Password) || !readSaved(k.state).has("web", "a", next.Password) {
 		t.Error("the keeper does not remember what was taken")
 	}
-	if k.take(taken{"b", markOf(next.Password)}); len(k.saved) != 1 || !k.saved.has("a", next.Password) {
-		t.Errorf("the keeper remembers %v of a VM that is not there", k.saved)
-	}
-	if k.take(taken{}); len(k.saved) != 1 {
-		t.Error("the keeper forgets what was taken")
-	}
-	k.guests = nil
-	if k.take(taken{}); len(k.saved) != 0 || len(readSaved(k.state)) != 0 {
-		t.Errorf("the keeper remembers %v of a VM that is gone", k.saved)
+	for _, x := range []taken{{"web", "b", markOf(next.Password)}, {"db", "a", markOf(next.Password)}, {}} {
+		if take(x); len(k.saved) != 1 || !k.saved.has("web", "a", next.Password) {
+			t.Errorf("the keeper remembers %v of a VM that is not there", k.saved)
+		}
 	}
 }

@@ -9,6 +9,10 @@ func (r *resolver) address() {
 	n, z := r.n, r.n.Zone
 	r.fields()
 	r.subnets()
+	if t := n.Tier; t != nil {
+		n.Domain, n.DNS = vpcNames(t.Spec, t.Doc, z)
+		return
+	}
 	n.DNS = r.spec.DNS
 	if len(n.DNS) == 0 {
 		n.DNS = z.Spec.DNS

@@ -12,6 +12,9 @@ const (
 	OfferingSharedSG  = "DefaultSharedNetworkOfferingWithSGService"
 	OfferingL2        = "DefaultL2NetworkOffering"
 	OfferingL2VLAN    = "DefaultL2NetworkOfferingVlan"
+
+	OfferingL2Drive     = "DefaultL2NetworkOfferingConfigDrive"
+	OfferingL2DriveVLAN = "DefaultL2NetworkOfferingConfigDriveVlan"
 )
 
 // builtins are shared by all sites, so that their pointers never change.
@@ -25,28 +28,41 @@ var builtins = func() map[string]*Offering {
 	}
 	nat, plain := common, common
 	nat.Services = schema.Services{
-		Dhcp: by(), Dns: by(), Firewall: by(), Gateway: by(), StaticNat: by(), PortForwarding: by(),
-		SourceNat: &schema.SourceNatService{Provider: providerRouter, SourceNatType: "perAccount"},
+		Dhcp: by(), Dns: by(), UserData: by(), Firewall: by(), Gateway: by(), StaticNat: by(), PortForwarding: by(),
+		SourceNat: &schema.SourceNatService{Provider: providerRouter, SourceNatType: "perAccount"}, Lb: &schema.LbService{Provider: providerRouter, Scheme: "Public"},
 	}
-	plain.Services = schema.Services{Dhcp: by(), Dns: by()}
+	plain.Services = schema.Services{Dhcp: by(), Dns: by(), UserData: by()}
 	plain.SpecifyVLAN, plain.SpecifyIPRanges = true, true
 	shared, l2 := common, common
 	shared.GuestType, shared.SpecifyVLAN, shared.SpecifyIPRanges = GuestShared, true, true
-	shared.Services = schema.Services{Dhcp: by(), Dns: by()}
+	shared.Services = schema.Services{Dhcp: by(), Dns: by(), UserData: by()}
 	sharedSG := shared
 	sharedSG.Services.SecurityGroup = &schema.Service{Provider: providerGroups}
 	l2.GuestType = GuestL2
 	l2VLAN := l2
 	l2VLAN.SpecifyVLAN = true
-	return map[string]*Offering{
+	l2Drive := l2
+	l2Drive.Services.UserData = &schema.Service{Provider: ProviderDrive}
+	l2DriveVLAN := l2Drive
+	l2DriveVLAN.SpecifyVLAN = true
+	out := map[string]*Offering{
 		OfferingSourceNat: {Name: OfferingSourceNat, Spec: &nat},
 		OfferingIsolated:  {Name: OfferingIsolated, Spec: &plain},
 		OfferingShared:    {Name: OfferingShared, Spec: &shared},
 		OfferingSharedSG:  {Name: OfferingSharedSG, Spec: &sharedSG},
 		OfferingL2:        {Name: OfferingL2, Spec: &l2},
 		OfferingL2VLAN:    {Name: OfferingL2VLAN, Spec: &l2VLAN},
+
+		OfferingL2Drive:     {Name: OfferingL2Drive, Spec: &l2Drive},
+		OfferingL2DriveVLAN: {Name: OfferingL2DriveVLAN, Spec: &l2DriveVLAN},
 	}
+	addTiers(out, common)
+	return out
 }()
+
+// ProviderDrive is the provider that tells guests by an image which they find as a
+// drive.
+const ProviderDrive = "ConfigDrive"
 
 const (
 	providerRouter = "VirtualRouter"
@@ -64,7 +80,7 @@ type service struct {
 // is implied by SourceNat.
 func (o *Offering) services() []service {
 	s := &o.Spec.Services
-	out := make([]service, 0, 8)
+	out := make([]service, 0, 10)
 	add := func(name string, v *schema.Service) {
 		if v != nil {
 			out = append(out, service{name, v.Provider, v.At})

@@ -10,6 +10,7 @@ import (
 func (r *resolver) ground() bool {
 	ok := r.account()
 	ok = r.offering() && ok
+	ok = r.tier() && ok
 	ok = r.zone() && ok
 	if !ok || r.n.Offering == nil || !r.allowed() || !r.zoneRules() {
 		return false
@@ -52,6 +53,8 @@ func (r *resolver) zone() bool {
 			return false
 		}
 		implied, by = p.Zone, "physical network "+name
+	} else if t := r.n.Tier; t != nil && t.Spec.Zone != "" && r.site.Zones[t.Spec.Zone] != nil {
+		implied, by = t.Spec.Zone, "VPC "+t.ID.Name
 	} else if o := r.n.Offering; o != nil && r.spec.Zone == "" && len(o.Spec.Zones) == 1 && r.site.Zones[o.Spec.Zones[0]] != nil {
 		implied, by = o.Spec.Zones[0], "offering "+o.Name
 	}
@@ -72,14 +75,14 @@ func (r *resolver) allowed() bool {
 	o := r.n.Offering
 	known := len(r.diags)
 	if z := r.n.Zone; z.Disabled() && !r.numbered() {
-		r.diags.Errorf(nameOf(r.doc), "zone-disabled", "zone %s is Disabled: no new network can be in it", z.Name).
+		r.diags.Errorf(nameOf(r.doc), "zone-disabled", "zone %s is Disabled: no new %s can be in it", z.Name, r.n.word()).
 			Offending(r.doc.Meta.Name).See(z.Doc.At("spec.state"), "the zone")
 	}
 	if o.Spec.State == stateDisabled && !r.numbered() {
-		r.offeringDiag("offering-disabled", "offering %s is Disabled: no new network can use it", o.Name)
+		r.offeringDiag("offering-disabled", "offering %s is Disabled: no new %s can use it", o.Name, r.n.word())
 	}
 	if len(o.Spec.Zones) > 0 && !slices.Contains(o.Spec.Zones, r.n.Zone.Name) {
-		r.offeringDiag("offering-zone", "offering %s is for zone %s, and network %s is in zone %s", o.Name, list(o.Spec.Zones), r.doc.Meta.Name, r.n.Zone.Name)
+		r.offeringDiag("offering-zone", "offering %s is for zone %s, and %s is in zone %s", o.Name, list(o.Spec.Zones), r.n.what(), r.n.Zone.Name)
 	}
 	if len(o.Spec.Accounts) > 0 && !slices.Contains(o.Spec.Accounts, r.doc.Meta.Account) {
 		r.offeringDiag("offering-account", "offering %s is for account %s, not for %s", o.Name, list(o.Spec.Accounts), r.doc.Meta.Account)
@@ -88,8 +91,12 @@ func (r *resolver) allowed() bool {
 }
 
 // numbered reports whether the network, under the name it has or had, or one of its
-// subnets, has the number of a broadcast domain: it is not new.
+// subnets, has the number of a broadcast domain, or the VPC a host: it is not new.
 func (r *resolver) numbered() bool {
+	if r.n.ID.Kind == schema.KindVPC {
+		before := r.formerly(r.owner)
+		return r.numbers.Number(r.owner, FieldHost) != "" || before != "" && r.numbers.Number(before, FieldHost) != ""
+	}
 	owners := []string{r.owner}
 	for i := range r.spec.Subnets {
 		owners = append(owners, "subnet/"+r.n.ID.Account+"/"+r.n.ID.Name+"/"+r.spec.Subnets[i].Name)
@@ -190,7 +197,7 @@ func schemeOf(p *PhysicalNetwork) string {
 func (r *resolver) providers() bool {
 	ok, p := true, r.n.Physical
 	for _, s := range r.n.Offering.services() {
-		if s.Provider == providerRouter {
+		if s.Provider == providerRouter || s.Provider == ProviderVPC {
 			r.servesRouter = true
 		}
 		if slices.Contains(p.Spec.Providers, s.Provider) {

@@ -10,7 +10,7 @@ func implied(spec *schema.NetworkOffering) *schema.NetworkOffering {
 	if by == nil {
 		by = spec.Services.StaticNat
 	}
-	if by == nil || spec.Services.Firewall != nil {
+	if by == nil || spec.Services.Firewall != nil || spec.ForVPC {
 		return spec
 	}
 	out := *spec

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"weft.dev/schema"
 )
@@ -17,8 +18,10 @@ type Index struct {
 	loose map[schema.ID]*schema.Document
 	// unread are documents that could not be read: references to them are not
 	// wrong.
-	unread map[schema.ID]bool
-	groups *groups
+	unread   map[schema.ID]bool
+	groups   *groups
+	attached attached
+	vpcs     map[string][]schema.ID // those of members, by account
 }
 
 // SetUnread tells which tenant documents could not be read.
@@ -37,6 +40,9 @@ type members struct {
 	doc *schema.Document // nil while nothing declares the network
 	vms []*schema.Document
 	ips []*schema.Document
+	own []*schema.Document // of kinds that name the network and are none of its guests
+	// tiers are the networks of a VPC.
+	tiers []*schema.Document
 }
 
 // Add takes a document in; kinds that belong to no network are ignored. It
@@ -58,7 +64,9 @@ func (x *Index) change(d *schema.Document, add bool) []schema.ID {
 			m.doc = d
 		}
 		x.put(d.ID(), m)
-		return []schema.ID{d.ID()}
+		return append([]schema.ID{d.ID()}, x.joinVPC(d, spec, add)...)
+	case *schema.VPC:
+		return x.changeVPC(d, add)
 	case *schema.SecurityGroup:
 		x.needGroups()
 		x.groups.group(d, add)
@@ -74,8 +82,20 @@ func (x *Index) change(d *schema.Document, add bool) []schema.ID {
 			x.put(id, m)
 		}
 		return ids
+	case *schema.LoadBalancer, *schema.RemoteAccessVPN, *schema.SiteToSiteVPN, *schema.NetworkACL, *schema.PrivateGateway:
+		if ip, ok := addressOf(d); ok {
+			return x.attach(d, ip, add)
+		}
+		ids := NetworksOf(d)
+		for _, id := range ids {
+			m := x.at(id)
+			m.own = edit(m.own, d, add)
+			x.put(id, m)
+		}
+		return ids
 	case *schema.PublicIP:
-		if spec.Network.IsZero() {
+		if spec.Network.IsZero() && spec.VPC.IsZero() {
+			x.settle(d, d.ID(), add)
 			if add {
 				x.loose[d.ID()] = d
 			} else {
@@ -86,17 +106,45 @@ func (x *Index) change(d *schema.Document, add bool) []schema.ID {
 		ids := NetworksOf(d)
 		m := x.at(ids[0])
 		m.ips = edit(m.ips, d, add)
+		x.settle(d, ids[0], add)
 		x.put(ids[0], m)
 		return ids
 	}
 	return nil
 }
 
-// NetworksOf lists the networks that a tenant document refers to or is, without
-// repeats, in the order written.
+// joinVPC takes a network in, or out, as a tier of its VPC, and returns that.
+func (x *Index) joinVPC(d *schema.Document, spec *schema.Network, add bool) []schema.ID {
+	if spec.VPC.IsZero() {
+		return nil
+	}
+	id := vpcID(d, spec.VPC)
+	m := x.at(id)
+	m.tiers = edit(m.tiers, d, add)
+	x.put(id, m)
+	return []schema.ID{id}
+}
+
+// changeVPC takes a VPC in, or out, and returns it and its tiers.
+func (x *Index) changeVPC(d *schema.Document, add bool) []schema.ID {
+	m := x.at(d.ID())
+	m.doc = nil
+	if add {
+		m.doc = d
+	}
+	x.put(d.ID(), m)
+	ids := []schema.ID{d.ID()}
+	for _, t := range m.tiers {
+		ids = append(ids, t.ID())
+	}
+	return ids
+}
+
+// NetworksOf lists the networks, or VPCs, that a tenant document refers to or is,
+// without repeats, in the order written. A tier's is the tier alone.
 func NetworksOf(d *schema.Document) []schema.ID {
 	switch spec := d.Spec.(type) {
-	case *schema.Network:
+	case *schema.Network, *schema.VPC:
 		return []schema.ID{d.ID()}
 	case *schema.VirtualMachine:
 		ids := make([]schema.ID, 0, len(spec.NICs))
@@ -110,8 +158,42 @@ func NetworksOf(d *schema.Document) []schema.ID {
 		if !spec.Network.IsZero() {
 			return []schema.ID{refID(d, spec.Network)}
 		}
+		if !spec.VPC.IsZero() {
+			return []schema.ID{vpcID(d, spec.VPC)}
+		}
+	case *schema.NetworkACL:
+		return []schema.ID{vpcID(d, spec.VPC)}
+	case *schema.PrivateGateway:
+		return []schema.ID{vpcID(d, spec.VPC)}
+	case *schema.LoadBalancer:
+		if !spec.Network.IsZero() {
+			return []schema.ID{refID(d, spec.Network)}
+		}
+	case *schema.SiteToSiteVPN:
+		if !spec.Network.IsZero() {
+			return []schema.ID{refID(d, spec.Network)}
+		}
+		return []schema.ID{{Kind: schema.KindVPC, Account: spec.VPC.Or(d.Meta.Account), Name: spec.VPC.Name}}
 	}
 	return nil
+}
+
+// VPCOf is the VPC that a network is a tier of, or an ACL or private gateway is of;
+// false for others.
+func VPCOf(d *schema.Document) (schema.ID, bool) {
+	switch spec := d.Spec.(type) {
+	case *schema.Network:
+		return vpcID(d, spec.VPC), !spec.VPC.IsZero()
+	case *schema.NetworkACL:
+		return vpcID(d, spec.VPC), true
+	case *schema.PrivateGateway:
+		return vpcID(d, spec.VPC), true
+	}
+	return schema.ID{}, false
+}
+
+func vpcID(d *schema.Document, ref schema.Ref) schema.ID {
+	return schema.ID{Kind: schema.KindVPC, Account: ref.Or(d.Meta.Account), Name: ref.Name}
 }
 
 func refID(d *schema.Document, ref schema.Ref) schema.ID {
@@ -127,11 +209,28 @@ func (x *Index) at(id schema.ID) members {
 }
 
 func (x *Index) put(id schema.ID, m members) {
-	if m.doc == nil && len(m.vms) == 0 && len(m.ips) == 0 {
+	none := m.doc == nil && len(m.vms)+len(m.ips)+len(m.own)+len(m.tiers) == 0
+	if id.Kind == schema.KindVPC && none != (x.members[id] == nil) {
+		x.listVPC(id, !none)
+	}
+	if none {
 		delete(x.members, id)
 		return
 	}
 	x.members[id] = &m
+}
+
+// listVPC keeps the list of VPCs.
+func (x *Index) listVPC(id schema.ID, add bool) {
+	if x.vpcs == nil {
+		x.vpcs = map[string][]schema.ID{}
+	}
+	list := x.vpcs[id.Account]
+	if add {
+		x.vpcs[id.Account] = append(list, id)
+		return
+	}
+	x.vpcs[id.Account] = slices.DeleteFunc(slices.Clone(list), func(o schema.ID) bool { return o == id })
 }
 
 // edit returns list with d added or removed; the list it was stays as it is.
@@ -149,7 +248,25 @@ func edit(list []*schema.Document, d *schema.Document, add bool) []*schema.Docum
 	return slices.Concat(list[:i], list[i+1:])
 }
 
-// Network returns the document of a network, or nil.
+// VPC returns the document of a VPC, or nil.
+func (x *Index) VPC(id schema.ID) *schema.Document { return x.Network(id) }
+
+// Tiers lists the networks of a VPC, by ID.
+func (x *Index) Tiers(id schema.ID) []*schema.Document {
+	m := x.members[id]
+	if m == nil {
+		return nil
+	}
+	out := slices.Clone(m.tiers)
+	sortDocs(out)
+	return out
+}
+
+// VPCs lists the VPCs of an account, declared or named, in no order. The list belongs
+// to the index.
+func (x *Index) VPCs(account string) []schema.ID { return x.vpcs[account] }
+
+// Network returns the document of a network, or of a VPC; nil without.
 func (x *Index) Network(id schema.ID) *schema.Document {
 	if m := x.members[id]; m != nil {
 		return m.doc
@@ -164,7 +281,7 @@ func (x *Index) Loose(id schema.ID) *schema.Document { return x.loose[id] }
 func (x *Index) Networks() []*schema.Document {
 	out := make([]*schema.Document, 0, len(x.members))
 	for _, m := range x.members {
-		if m.doc != nil {
+		if m.doc != nil && m.doc.Kind == schema.KindNetwork {
 			out = append(out, m.doc)
 		}
 	}
@@ -172,7 +289,7 @@ func (x *Index) Networks() []*schema.Document {
 	return out
 }
 
-// Dangling lists networks that documents refer to and none declares, by ID.
+// Dangling lists networks and VPCs that documents refer to and none declares, by ID.
 func (x *Index) Dangling() []schema.ID {
 	var out []schema.ID
 	for id, m := range x.members {
@@ -234,9 +351,12 @@ func Refer(site *Site, x *Index, id schema.ID, ds *schema.Diags) []*schema.Docum
 	}
 	hint := x.meant(id)
 	vms, ips := x.Members(id)
-	docs := slices.Concat(vms, ips)
+	docs := slices.Concat(vms, ips, x.Own(id), x.Tiers(id))
 	for _, d := range docs {
 		path := "spec.network"
+		if id.Kind == schema.KindVPC {
+			path = "spec.vpc"
+		}
 		if spec, ok := d.Spec.(*schema.VirtualMachine); ok {
 			CheckVM(site, d, ds)
 			for i := range spec.NICs {
@@ -250,7 +370,11 @@ func Refer(site *Site, x *Index, id schema.ID, ds *schema.Diags) []*schema.Docum
 		if id.Account != d.Meta.Account {
 			name = id.Account + "/" + id.Name
 		}
-		ds.Errorf(d.At(path), "unknown-network", "there is no network %q in account %s", id.Name, id.Account).Offending(name).Hintf("%s", hint)
+		word := "network"
+		if id.Kind == schema.KindVPC {
+			word = "VPC"
+		}
+		ds.Errorf(d.At(path), "unknown-"+strings.ToLower(word), "there is no %s %q in account %s", word, id.Name, id.Account).Offending(name).Hintf("%s", hint)
 	}
 	return docs
 }
@@ -259,7 +383,7 @@ func Refer(site *Site, x *Index, id schema.ID, ds *schema.Diags) []*schema.Docum
 func (x *Index) meant(id schema.ID) string {
 	var known []string
 	for other, m := range x.members {
-		if m.doc != nil && other.Account == id.Account {
+		if m.doc != nil && other.Account == id.Account && other.Kind == id.Kind {
 			known = append(known, other.Name)
 		}
 	}
@@ -268,7 +392,7 @@ func (x *Index) meant(id schema.ID) string {
 	case best != "":
 		return fmt.Sprintf("did you mean %q?", best)
 	case len(known) == 0:
-		return "the account has no network"
+		return "the account has no " + (&Network{ID: id}).word()
 	case len(known) <= 8:
 		return "the account has " + list(known)
 	}

@@ -38,6 +38,7 @@ func (r *resolver) ip6() {
 	n := r.n
 	defer r.routes6()
 	defer r.reserved6()
+	defer r.rules4()
 	if n.Type() == GuestShared {
 		r.shared6()
 		return
@@ -137,7 +138,7 @@ func (r *resolver) only4() {
 		why("spec.ip6", "ip6")
 	}
 	switch {
-	case len(r.spec.Ingress) == 0:
+	case len(r.spec.Ingress) == 0 || r.n.Routed():
 	case r.n.IP6 != nil:
 		r.lacks(r.doc, "spec.ingress", "Firewall")
 	default:
@@ -190,7 +191,7 @@ func (r *resolver) ranges6() {
 	with := slices.DeleteFunc(slices.Clone(r.ranges), func(p *PublicRange) bool { return p.Spec.IP6 == nil })
 	if len(with) == 0 {
 		if len(r.ranges) > 0 {
-			d := r.diags.Errorf(r.doc.At("spec.offering"), "no-public-ip6", "offering %s is DualStack, and no public range for network %s has IPv6", r.n.Offering.Name, r.n.ID.Name).
+			d := r.diags.Errorf(r.doc.At("spec.offering"), "no-public-ip6", "offering %s is DualStack, and no public range for %s has IPv6", r.n.Offering.Name, r.n.what()).
 				Offending(r.n.Offering.Name).Hintf("add ip6: {cidr: ..., gateway: ...} to a range")
 			for _, p := range r.ranges {
 				d.See(nameOf(p.Doc), "range %s", p.Name)
@@ -205,13 +206,13 @@ func (r *resolver) ranges6() {
 	}
 	r.ranges = slices.DeleteFunc(slices.Clone(with), func(p *PublicRange) bool { return !samePublicNet(p, first) })
 	if len(r.ranges) < len(with) && had == nil {
-		r.diags.Errorf(nameOf(r.doc), "ambiguous-range", "which public network is network %s of? Ranges %s have IPv6", r.n.ID.Name, list(rangeNames(with))).
+		r.diags.Errorf(nameOf(r.doc), "ambiguous-range", "which public network is %s of? Ranges %s have IPv6", r.n.what(), list(rangeNames(with))).
 			Offending(r.n.ID.Name).Hintf("add a PublicIP of one of them with sourceNat: true")
 	}
 }
 
 // routerIP6 asks for the router's address on the public network.
-func (r *resolver) routerIP6(x *Router) {
+func (r *resolver) routerIP6(x *Leg) {
 	if len(r.ranges) == 0 || r.ranges[0].Spec.IP6 == nil {
 		return // reported
 	}

@@ -78,5 +78,5 @@ spec: {offering: o}
 	if n.Router == nil {
 		t.Fatal("the network has no router")
 	}
-	return []string{n.Router.GuestPort, n.Router.PublicPort}
+	return []string{n.Router.Sides[0].Port, "wp-a-n-weft"}
 }

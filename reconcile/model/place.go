@@ -12,6 +12,7 @@ type HostPool struct {
 	labels   []string // that a host must offer
 	tunnel   bool     // and a tunnel endpoint
 	pod      string   // that it must be in; "" any
+	pair     bool     // of routers
 	eligible []*Host
 }
 
@@ -37,7 +38,33 @@ func (p *HostPool) Contains(name string) bool {
 		return true
 	}
 	i := slices.IndexFunc(p.zone.Hosts, func(h *Host) bool { return h.Name == name })
-	return i >= 0 && p.zone.stateOf(p.zone.Hosts[i]) == stateDisabled && p.missing(p.zone.Hosts[i]) == ""
+	if i < 0 || p.missing(p.zone.Hosts[i]) != "" {
+		return false
+	}
+	// A pair that has nowhere else to go stays: whichever of it is stopped, the other
+	// one serves.
+	return p.zone.stateOf(p.zone.Hosts[i]) == stateDisabled || p.pair && len(p.eligible) < 2
+}
+
+// Group is the label of a host that the routers of a pair are to differ in; "" for
+// any.
+func (p *HostPool) Group(name string) string {
+	i := slices.IndexFunc(p.zone.Hosts, func(h *Host) bool { return h.Name == name })
+	if i < 0 || p.zone.Spec.Routers == nil || p.zone.Spec.Routers.SpreadBy == "" {
+		return ""
+	}
+	return p.zone.Hosts[i].Doc.Meta.Labels[p.zone.Spec.Routers.SpreadBy]
+}
+
+// able lists the hosts that could run the router, in whatever state.
+func (p *HostPool) able() []string {
+	var out []string
+	for _, h := range p.zone.Hosts {
+		if p.missing(h) == "" && h.Spec.Routers.Weight > 0 {
+			out = append(out, h.Name)
+		}
+	}
+	return out
 }
 
 // The states of zones and hosts; hosts know Maintenance too.
@@ -95,8 +122,11 @@ func (p *HostPool) why() string {
 }
 
 // hostPool returns the pool for routers that need labels; networks share it.
-func (z *Zone) hostPool(labels []string, tunnel bool, pod string) *HostPool {
+func (z *Zone) hostPool(labels []string, tunnel bool, pod string, pair bool) *HostPool {
 	key := "router " + strings.Join(labels, " ")
+	if pair {
+		key = "pair of " + key
+	}
 	if tunnel {
 		key += " tunnel"
 	}
@@ -106,7 +136,7 @@ func (z *Zone) hostPool(labels []string, tunnel bool, pod string) *HostPool {
 	if p, ok := z.memo.Load(key); ok {
 		return p.(*HostPool)
 	}
-	p := &HostPool{zone: z, labels: labels, tunnel: tunnel, pod: pod}
+	p := &HostPool{zone: z, labels: labels, tunnel: tunnel, pod: pod, pair: pair}
 	for _, h := range z.Hosts {
 		if z.stateOf(h) == stateEnabled && h.Spec.Routers.Weight > 0 && p.missing(h) == "" {
 			p.eligible = append(p.eligible, h)

@@ -10,6 +10,10 @@ import (
 	"weft.dev/schema"
 )
 
+// A Mover is a pool whose values are exchanged for others when they are no longer in
+// it; those of other pools are a mistake then.
+type Mover interface{ Movable() bool }
+
 // span is an inclusive range of numbers.
 type span struct{ from, to uint64 }
 

@@ -15,9 +15,21 @@ func (r *resolver) publicIPs() {
 	for _, d := range r.ips {
 		spec, _ := d.Spec.(*schema.PublicIP)
 		p := &PublicIP{ID: d.ID(), Doc: d, Spec: spec, SourceNAT: spec.SourceNat}
+		field, ref := "spec.network", spec.Network
+		if !spec.VPC.IsZero() {
+			field, ref = "spec.vpc", spec.VPC
+		}
 		if d.Meta.Account != n.ID.Account {
-			r.diags.Errorf(d.At("spec.network"), "not-shared", "network %s of account %s is not shared with account %s", n.ID.Name, n.ID.Account, d.Meta.Account).
-				Offending(spec.Network.String()).See(nameOf(r.doc), "the network")
+			r.diags.Errorf(d.At(field), "not-shared", "%s of account %s is not shared with account %s", n.what(), n.ID.Account, d.Meta.Account).
+				Offending(ref.String()).See(nameOf(r.doc), "the %s", n.word())
+			continue
+		}
+		if n.Tier != nil {
+			r.diags.Errorf(d.At(field), "tier-address", "network %s is a tier of VPC %s, which has the public addresses", n.ID.Name, n.Tier.ID.Name).
+				Offending(ref.String()).See(r.doc.At("spec.vpc"), "the tier").Hintf("write vpc: %s instead of network", n.Tier.ID.Name)
+			continue
+		}
+		if r.noPublicIPs(d, field) {
 			continue
 		}
 		if n.Type() != GuestIsolated {
@@ -31,8 +43,8 @@ func (r *resolver) publicIPs() {
 		n.IPs = append(n.IPs, p)
 		if p.SourceNAT {
 			if sourceNAT != nil {
-				r.diags.Errorf(d.At("spec.sourceNat"), "two-source-nats", "network %s has two source NAT addresses: %s and %s", n.ID.Name, sourceNAT.ID, p.ID).
-					Offending("true").See(sourceNAT.Doc.At("spec.sourceNat"), "the other one").Hintf("a network has one")
+				r.diags.Errorf(d.At("spec.sourceNat"), "two-source-nats", "%s has two source NAT addresses: %s and %s", n.what(), sourceNAT.ID, p.ID).
+					Offending("true").See(sourceNAT.Doc.At("spec.sourceNat"), "the other one").Hintf("a %s has one", n.word())
 			}
 			sourceNAT = p
 		}
@@ -40,7 +52,7 @@ func (r *resolver) publicIPs() {
 		r.targets(p)
 		r.unopened(p)
 	}
-	r.oneWire()
+	r.mainNet()
 	r.oneStaticNAT()
 }
 
@@ -48,8 +60,8 @@ func (r *resolver) publicIPs() {
 func (r *resolver) publicAddress(p *PublicIP) bool {
 	d, z := p.Doc, r.n.Zone
 	if s := p.Spec.Zone; s != "" && s != z.Name {
-		r.diags.Errorf(d.At("spec.zone"), "zone-mismatch", "%s is in zone %s, and network %s in zone %s", p.ID, s, r.n.ID.Name, z.Name).
-			Offending(s).See(nameOf(r.doc), "the network").Hintf("leave zone out, or write zone: %s", z.Name)
+		r.diags.Errorf(d.At("spec.zone"), "zone-mismatch", "%s is in zone %s, and %s in zone %s", p.ID, s, r.n.what(), z.Name).
+			Offending(s).See(nameOf(r.doc), "the %s", r.n.word()).Hintf("leave zone out, or write zone: %s", z.Name)
 		return false
 	}
 	rng, demand := publicDemand(r.site, z, d, p.Spec, &r.diags)
@@ -167,8 +179,8 @@ func (r *resolver) publicUse(p *PublicIP) {
 
 // lacks reports a service that is used and not offered.
 func (r *resolver) lacks(d *schema.Document, path, service string) {
-	x := r.diags.Errorf(d.At(path), "service-not-offered", "offering %s of network %s has no service %s", r.n.Offering.Name, r.n.ID.Name, service)
-	x.See(r.doc.At("spec.offering"), "the network's offering")
+	x := r.diags.Errorf(d.At(path), "service-not-offered", "offering %s of %s has no service %s", r.n.Offering.Name, r.n.what(), service)
+	x.See(r.doc.At("spec.offering"), "the %s's offering", r.n.word())
 	if o := r.n.Offering; o.Doc != nil {
 		x.See(o.Doc.At("spec.services"), "its services")
 	}
@@ -225,7 +237,7 @@ func (r *resolver) targetNIC(d *schema.Document, t *schema.Target, path string) 
 	}
 	if t.NIC == "" {
 		if len(nics) > 1 {
-			r.diags.Errorf(d.At(path), "ambiguous-nic", "which NIC of VM %s? It has %s in network %s", t.VM, list(nicNames(nics)), r.n.ID.Name).
+			r.diags.Errorf(d.At(path), "ambiguous-nic", "which NIC of VM %s? It has %s in %s", t.VM, list(nicNames(nics)), r.n.what()).
 				Offending(t.VM.String()).See(nics[0].VM.At("spec.nics"), "the VM").Hintf("add nic: %s", nics[0].Name)
 			return nil
 		}
@@ -258,12 +270,12 @@ func (r *resolver) unknownTarget(d *schema.Document, t *schema.Target, path stri
 	}
 	slices.Sort(known)
 	known = slices.Compact(known)
-	x := r.diags.Errorf(d.At(path+".vm"), "unknown-vm", "no VM %q has a NIC in network %s", t.VM.String(), r.n.ID.Name).Offending(t.VM.String())
-	x.See(nameOf(r.doc), "the network")
+	x := r.diags.Errorf(d.At(path+".vm"), "unknown-vm", "no VM %q has a NIC in %s", t.VM.String(), r.n.what()).Offending(t.VM.String())
+	x.See(nameOf(r.doc), "the %s", r.n.word())
 	if best := nearest(t.VM.Name, known); best != "" {
 		x.Hintf("did you mean %q?", best)
 	} else if len(known) > 0 {
-		x.Hintf("the network has %s", list(known))
+		x.Hintf("the %s has %s", r.n.word(), list(known))
 	}
 }
 
@@ -275,9 +287,13 @@ func nicNames(l []*NIC) []string {
 	return out
 }
 
+// Filtered reports whether the address has a firewall of its own: in a VPC only
+// where the document states one.
+func (p *PublicIP) Filtered() bool { return p.Spec.VPC.IsZero() || p.Spec.Firewall != nil }
+
 // unopened warns of forwards that the firewall lets nobody reach.
 func (r *resolver) unopened(p *PublicIP) {
-	if r.n.Offering.Spec.Services.Firewall == nil {
+	if r.n.Offering.Spec.Services.Firewall == nil || !p.Filtered() {
 		return
 	}
 	if p.StaticNAT != nil && len(p.Spec.Firewall) == 0 {
@@ -301,27 +317,6 @@ func opened(rules []schema.FirewallRule, protocol string, ports schema.PortRange
 		return f.Protocol == protocol && (len(f.Ports) == 0 ||
 			slices.ContainsFunc(f.Ports, func(x schema.PortRange) bool { return x.Overlaps(ports) }))
 	})
-}
-
-// oneWire holds that a router has one public leg: all its addresses are of one
-// public VLAN. The pool of source NAT addresses narrows to it.
-func (r *resolver) oneWire() {
-	if len(r.n.IPs) == 0 {
-		return
-	}
-	first := r.n.IPs[0]
-	for _, p := range r.n.IPs[1:] {
-		if !samePublicNet(p.Range, first.Range) {
-			r.diags.Errorf(p.Doc.At("spec"), "two-public-networks", "%s is of range %s and %s of range %s, which are different public networks", p.ID, p.Range.Name, first.ID, first.Range.Name).
-				See(nameOf(first.Doc), "the other address").Hintf("the public addresses of a network come from one public network in this release")
-		}
-	}
-	r.ranges = slices.DeleteFunc(slices.Clone(r.ranges), func(x *PublicRange) bool { return !samePublicNet(x, first.Range) })
-}
-
-// samePublicNet reports whether two ranges are of one subnet on one VLAN.
-func samePublicNet(a, b *PublicRange) bool {
-	return a.Physical.Public == b.Physical.Public && a.Spec.VLAN.ID == b.Spec.VLAN.ID && a.Spec.CIDR == b.Spec.CIDR
 }
 
 // oneStaticNAT holds that each address of a NIC has one static NAT address: what it

@@ -19,6 +19,7 @@ func Resolve(site *Site, index *Index, doc *schema.Document, numbers Numbers) (*
 	n := &Network{ID: doc.ID(), Doc: doc, Spec: spec, State: Allocated}
 	r := &resolver{site: site, index: index, n: n, doc: doc, spec: spec, numbers: numbers, owner: n.ID.String()}
 	r.vms, r.ips = index.Members(n.ID)
+	r.attached = index.Attached(n.ID)
 	if !r.ground() {
 		if n.Blocked == "" && !r.diags.HasErrors() {
 			n.Blocked = "what it stands on is invalid"
@@ -39,6 +40,8 @@ func Resolve(site *Site, index *Index, doc *schema.Document, numbers Numbers) (*
 	r.userData()
 	r.gather()
 	r.publicIPs()
+	r.balancers()
+	r.vpns()
 	r.lifecycle()
 	r.router()
 	r.hosts()
@@ -64,16 +67,17 @@ func compareDemands(a, b Demand) int {
 }
 
 type resolver struct {
-	site    *Site
-	index   *Index
-	n       *Network
-	doc     *schema.Document
-	spec    *schema.Network
-	numbers Numbers
-	owner   string // of the network in the lock
-	vms     []*schema.Document
-	ips     []*schema.Document
-	diags   schema.Diags
+	site     *Site
+	index    *Index
+	n        *Network
+	doc      *schema.Document
+	spec     *schema.Network
+	numbers  Numbers
+	owner    string // of the network in the lock
+	vms      []*schema.Document
+	ips      []*schema.Document
+	attached []*schema.Document // balancers, VPNs
+	diags    schema.Diags
 
 	pool  *addrPool            // of guests' addresses, nil when there are none
 	pods  map[string]*addrPool // of guests of one pod, in Basic zones
@@ -108,7 +112,8 @@ func (r *resolver) standsOn() []*schema.Document {
 	n := r.n
 	docs := []*schema.Document{r.doc, n.Account.Doc, n.Offering.Doc, n.Physical.Doc, n.Zone.Doc}
 	docs = append(docs, r.vms...)
-	return append(docs, r.ips...)
+	docs = append(docs, r.ips...)
+	return append(docs, r.attached...)
 }
 
 // demand asks for a number and returns what the lock says, "" when that is
@@ -185,8 +190,10 @@ func (r *resolver) hostsOf(s *Segment) []*Host {
 			}
 		}
 	}
-	if s.Router != nil {
-		add(s.Router.Host.Name)
+	if s.Side != nil {
+		for _, x := range s.Side.Router.Each() {
+			add(x.Host.Name)
+		}
 	}
 	sortHosts(out)
 	return out
@@ -197,7 +204,7 @@ func sortHosts(l []*Host) {
 }
 
 func (r *resolver) lifecycle() {
-	if r.usedN > 0 || r.n.Offering.Spec.Persistent || r.n.Type() != GuestIsolated {
+	if r.usedN > 0 || r.n.Tier != nil || r.n.Offering.Spec.Persistent || r.n.Type() != GuestIsolated {
 		r.n.State = Implemented
 	}
 }

@@ -5,9 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-
-	"weft.dev/reconcile/resource"
-	"weft.dev/schema"
 )
 
 // maxNS is far above what account and network names need, and below what a file
@@ -19,6 +16,9 @@ const maxNS = 200
 func (r *resolver) router() {
 	n := r.n
 	if !r.servesRouter {
+		if n.Routed() {
+			r.offeringDiag("no-router", "offering %s is Routed, and has no service of VirtualRouter that would make a router", n.Offering.Name)
+		}
 		if len(n.IPs) > 0 {
 			r.diags.Errorf(n.IPs[0].Doc.At("spec.network"), "no-router", "network %s has no router, so no public address can serve it", n.ID.Name).
 				See(r.doc.At("spec.offering"), "its offering")
@@ -29,46 +29,66 @@ func (r *resolver) router() {
 		}
 		return
 	}
+	if n.Tier != nil {
+		r.tierSide(n.Segments[0])
+		return
+	}
 	r.routerIPs()
 	for _, s := range n.Segments {
 		r.segmentRouter(s)
 	}
-	n.Router = n.Segments[0].Router
+	if side := n.Segments[0].Side; side != nil {
+		n.Router = side.Router
+	}
 }
 
 func (r *resolver) segmentRouter(s *Segment) {
 	n := r.n
 	known := len(n.Missing)
 	errors := len(r.diags)
-	x := &Router{GuestIP: n.Gateway}
-	r.guestLeg(x, s)
+	x := &Router{
+		ID: n.ID, Doc: r.doc, Zone: n.Zone, Domain: n.Domain, DNS: n.DNS, Services: &n.Offering.Spec.Services, Rate: n.Rate(nil), IPs: n.IPs, Balancers: n.Balancers, VPNs: n.VPNs,
+	}
+	side := &Side{Router: x, Network: n, Segment: s, IP: n.Gateway}
+	x.Sides = []*Side{side}
+	r.guestLeg(side)
 	public := r.publicLeg(x)
-	host := r.routerHost(public, s)
+	r.routed(x)
+	host, second := r.routerHost(append(public, n.Physical.Guest), tunneled(s.Scheme) && n.Zone.several(n.Physical.Guest), s.Pod, s.owner)
+	vrid := uint8(0)
+	if r.redundant() {
+		vrid = r.vrid(s.owner)
+	}
 	if host == nil || n.State != Implemented || len(n.Missing) > known || len(r.diags) > errors {
 		return
 	}
 	x.Host = host
-	nameRouter(n.ID, s.Name, x)
-	s.Router = x
+	name := func(x *Router) { nameRouter(n.ID, s.Name, x) }
+	if name(x); second != nil {
+		x.join(second, vrid, 0, name)
+	}
+	s.Side = side
 }
 
 // isGateway reports whether the router is the guests' gateway: it is asked to be,
 // or has to be, because what it translates must come back through it.
 func (r *resolver) isGateway() bool {
 	s := &r.n.Offering.Spec.Services
-	return r.n.Type() == GuestIsolated && (s.Gateway != nil || s.SourceNat != nil || s.StaticNat != nil || s.PortForwarding != nil)
+	return r.n.Type() == GuestIsolated && (s.Gateway != nil || s.SourceNat != nil || s.StaticNat != nil || s.PortForwarding != nil || s.Lb != nil || r.n.Routed())
 }
 
-func (r *resolver) guestLeg(x *Router, s *Segment) {
+func (r *resolver) guestLeg(x *Side) {
+	s := x.Segment
 	mac := r.demand(Demand{Owner: s.owner, Field: FieldGuestMAC, Pool: macs, Pos: r.doc.Pos})
-	x.GuestMAC, _ = parseMAC(mac)
+	x.MAC, _ = parseMAC(mac)
+	defer r.twinLeg(x)
 	for i, sub := range s.Subnets {
 		sub.RouterIP = sub.Gateway
 		if !r.isGateway() {
 			sub.RouterIP = r.routerIP(sub)
 		}
 		if i == 0 {
-			x.GuestIP = sub.RouterIP
+			x.IP = sub.RouterIP
 		}
 		if !r.isGateway() {
 			r.ownHop(sub.RouterIP)
@@ -155,24 +175,27 @@ func (r *resolver) routerOrGuest(ip netip.Addr, i int) {
 func (r *resolver) publicLeg(x *Router) []string {
 	n := r.n
 	nat := n.Offering.Spec.Services.SourceNat != nil
-	if !nat && len(n.IPs) == 0 {
+	routed := n.Routed()
+	if !nat && len(n.IPs) == 0 && !routed {
 		return nil
 	}
 	mac := r.demand(Demand{Owner: r.owner, Field: FieldPublicMAC, Pool: macs, Pos: r.doc.Pos})
-	x.PublicMAC, _ = parseMAC(mac)
-	if len(n.IPs) > 0 {
-		x.Range = n.IPs[0].Range
-	}
+	leg := &Leg{}
+	leg.MAC, _ = parseMAC(mac)
+	leg.Range = r.mainRange()
 	if r.n.IP6 != nil {
 		r.ranges6()
 	}
 	if nat {
-		r.sourceNAT(x)
+		r.sourceNAT(x, leg)
+	}
+	if routed {
+		r.outer(x, leg)
 	}
 	if r.n.IP6 != nil {
-		r.routerIP6(x)
+		r.routerIP6(leg)
 	}
-	r.publicMTU(x)
+	r.publicMTU(leg)
 	r.apart()
 	var labels []string
 	for _, p := range r.ranges {
@@ -180,18 +203,23 @@ func (r *resolver) publicLeg(x *Router) []string {
 			labels = append(labels, p.Physical.Public)
 		}
 	}
-	if x.Range != nil {
-		labels = []string{x.Range.Physical.Public}
+	if leg.Range != nil {
+		x.Legs = []*Leg{leg}
+		r.moreLegs(x)
+		labels = nil
+		for _, l := range x.Legs {
+			labels = append(labels, l.Range.Physical.Public)
+		}
 	}
 	slices.Sort(labels)
 	return labels
 }
 
-func (r *resolver) sourceNAT(x *Router) {
+func (r *resolver) sourceNAT(x *Router, leg *Leg) {
 	n := r.n
 	for _, p := range n.IPs {
 		if p.SourceNAT {
-			x.SourceNAT, x.Range = p.Addr, p.Range
+			x.SourceNAT, leg.Range = p.Addr, p.Range
 			return
 		}
 	}
@@ -205,7 +233,7 @@ func (r *resolver) sourceNAT(x *Router) {
 	v := r.demand(Demand{Owner: r.owner, Field: FieldSourceNAT, Pool: n.Zone.publicPool(r.ranges), Pos: r.doc.Pos})
 	if v != "" {
 		x.SourceNAT = addrOf(v)
-		x.Range = rangeOf(r.ranges, x.SourceNAT)
+		leg.Range = rangeOf(r.ranges, x.SourceNAT)
 	}
 }
 
@@ -214,75 +242,67 @@ func (r *resolver) sourceNAT(x *Router) {
 func (r *resolver) apart() {
 	for _, p := range r.ranges {
 		if p.Spec.CIDR.Overlaps(r.n.CIDR) {
-			r.diags.Errorf(r.doc.At("spec.cidr"), "overlapping-cidr", "%s of network %s overlaps %s of public range %s", r.n.CIDR, r.n.ID.Name, p.Spec.CIDR, p.Name).
-				See(p.Doc.At("spec.cidr"), "the public range").Hintf("give the network another cidr")
+			r.diags.Errorf(r.doc.At("spec.cidr"), "overlapping-cidr", "%s of %s overlaps %s of public range %s", r.n.CIDR, r.n.what(), p.Spec.CIDR, p.Name).
+				See(p.Doc.At("spec.cidr"), "the public range").Hintf("give the %s another cidr", r.n.word())
 			return
 		}
 	}
 }
 
-func (r *resolver) publicMTU(x *Router) {
+func (r *resolver) publicMTU(x *Leg) {
 	if x.Range == nil {
 		return
 	}
 	wire := x.Range.Physical.Spec.MTU
-	x.PublicMTU = min(1500, wire)
+	x.MTU = min(1500, wire)
 	switch {
 	case r.spec.PublicMTU > wire:
 		r.diags.Errorf(r.doc.At("spec.publicMTU"), "mtu-too-large", "publicMTU %d does not fit: the wire of physical network %s carries %d bytes", r.spec.PublicMTU, x.Range.Physical.Name, wire).
 			Offending(strconv.Itoa(r.spec.PublicMTU)).See(x.Range.Physical.Doc.At("spec.mtu"), "the wire's MTU").Hintf("at most %d", wire)
 	case r.spec.PublicMTU != 0:
-		x.PublicMTU = r.spec.PublicMTU
+		x.MTU = r.spec.PublicMTU
 	}
 }
 
-// routerHost asks where the router runs; nil when that is not known.
-func (r *resolver) routerHost(public []string, s *Segment) *Host {
+// routerHost asks where the router runs, and where the second of a pair does; nil
+// when that is not known.
+func (r *resolver) routerHost(labels []string, tunnel bool, pod, owner string) (first, second *Host) {
 	n := r.n
-	labels := append([]string{n.Physical.Guest}, public...)
 	slices.Sort(labels)
 	labels = slices.Compact(labels)
-	pool := n.Zone.hostPool(labels, tunneled(s.Scheme) && n.Zone.several(n.Physical.Guest), s.Pod)
-	number := r.numbers.Number(s.owner, FieldHost)
+	hosts := n.Zone.hostPool(labels, tunnel, pod, r.redundant())
+	number := r.numbers.Number(owner, FieldHost)
 	kept := number
-	if before := r.formerly(s.owner); kept == "" && before != "" {
+	if before := r.formerly(owner); kept == "" && before != "" {
 		kept = r.numbers.Number(before, FieldHost)
 	}
-	if pool.Size() == 0 && (kept == "" || !pool.Contains(kept)) {
+	if hosts.Size() == 0 && (kept == "" || !hosts.Contains(kept)) {
 		if n.Zone.Invalid == "" {
-			d := r.diags.Errorf(r.doc.At("spec.offering"), "no-router-host", "no host of zone %s can run the router of network %s, which needs %s %s", n.Zone.Name, n.ID.Name, plural("bridge", len(labels)), list(labels)).
+			d := r.diags.Errorf(r.doc.At("spec.offering"), "no-router-host", "no host of zone %s can run the router of %s, which needs %s %s", n.Zone.Name, n.what(), plural("bridge", len(labels)), list(labels)).
 				Offending(n.Offering.Name)
-			if why := pool.why(); why != "" {
+			if why := hosts.why(); why != "" {
 				d.Hintf("%s", why)
 			}
 		}
-		return nil
+		return nil, nil
 	}
-	d := Demand{Owner: s.owner, Field: FieldHost, Pool: pool, Pos: r.doc.Pos, Formerly: r.formerly(s.owner)}
+	d := Demand{Owner: owner, Field: FieldHost, Pool: hosts, Pos: r.doc.Pos, Formerly: r.formerly(owner)}
 	n.Demands = append(n.Demands, d)
 	// A lock that still names a host in Maintenance is stale, but the router runs
 	// there until the next weft lock: it is left alone.
 	for _, h := range n.Zone.Hosts {
-		if h.Name == number && pool.missing(h) == "" {
-			return h
+		if h.Name == number && hosts.missing(h) == "" {
+			first = h
+			break
 		}
 	}
-	n.Missing = append(n.Missing, d)
-	return nil
-}
-
-// nameRouter gives the names that the router's parts have on its host. They hold
-// the instance, so that two instances of weft do not meet. segment is that which
-// it is for, or "".
-func nameRouter(id schema.ID, segment string, x *Router) {
-	instance := x.Host.Facts.Instance
-	x.NS = resource.Short(maxNS, instance, id.Account, id.Name)
-	x.GuestPort = resource.Short(15, "wg", id.Account, id.Name, instance)
-	x.PublicPort = resource.Short(15, "wp", id.Account, id.Name, instance)
-	if segment != "" {
-		x.NS = resource.Short(maxNS, instance, id.Account, id.Name, segment)
-		x.GuestPort = resource.Short(15, "wg", id.Account, id.Name, segment, instance)
+	if first == nil {
+		n.Missing = append(n.Missing, d)
 	}
+	if r.redundant() {
+		second = r.secondHost(hosts, owner, first)
+	}
+	return first, second
 }
 
 // rules holds what egress rules and lists of the network itself must obey.

@@ -14,6 +14,7 @@ import (
 
 	"weft.dev/reconcile/alloc"
 	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/resource"
 	"weft.dev/schema"
 )
 
@@ -125,6 +126,15 @@ func units(t *testing.T, name string) {
 			fmt.Fprintf(&got, "  %s\n", d.String())
 		}
 	}
+	for _, d := range tree.Documents {
+		if d.Kind == schema.KindVPC {
+			v, ds := model.ResolveVPC(site, &index, d, lock)
+			dumpVPC(&got, v)
+			for _, d := range ds {
+				fmt.Fprintf(&got, "  %s\n", d.String())
+			}
+		}
+	}
 	if *update {
 		last.Data = got.Bytes()
 		if err := os.WriteFile(name, txtar.Format(a), 0o644); err != nil {
@@ -135,6 +145,14 @@ func units(t *testing.T, name string) {
 	if !bytes.Equal(got.Bytes(), last.Data) {
 		t.Errorf("got:\n%s\nwant:\n%s", got.Bytes(), last.Data)
 	}
+}
+
+// legOf is the public leg of a router, that of nothing without one.
+func legOf(r *model.Router) *model.Leg {
+	if !r.Public() {
+		return &model.Leg{Port: resource.Short(15, "wp", r.ID.Account, r.ID.Name, r.Host.Facts.Instance)}
+	}
+	return r.Legs[0]
 }
 
 func dump(w *bytes.Buffer, n *model.Network) {
@@ -157,12 +175,13 @@ func dump(w *bytes.Buffer, n *model.Network) {
 		fmt.Fprintln(w)
 	}
 	if r := n.Router; r != nil {
-		fmt.Fprintf(w, "  router on %s %s %s %s guest %s %s public %s %s mtu %d\n", r.Host.Name, r.NS, r.GuestPort, r.PublicPort, r.GuestIP, r.GuestMAC, r.SourceNAT, r.PublicMAC, r.PublicMTU)
+		side, leg := r.Sides[0], legOf(r)
+		fmt.Fprintf(w, "  router on %s %s %s %s guest %s %s public %s %s mtu %d\n", r.Host.Name, r.NS, side.Port, leg.Port, side.IP, side.MAC, r.SourceNAT, leg.MAC, leg.MTU)
 	}
 	if x := n.IP6; x != nil {
 		fmt.Fprintf(w, "  ip6 %s gateway %s %s", x.CIDR, x.Gateway, x.Mode)
 		if r := n.Router; r != nil && r.Public() {
-			fmt.Fprintf(w, ", public %s by %s", r.IP6, r.Gateway6)
+			fmt.Fprintf(w, ", public %s by %s", r.Legs[0].IP6, r.Legs[0].Gateway6)
 		}
 		for _, nic := range n.NICs {
 			fmt.Fprintf(w, ", %s %s", nic.ID, nic.IP6)
@@ -224,16 +243,23 @@ func judge(tree *schema.Tree, lock *alloc.Lock) (schema.Diags, []model.Demand) {
 	for _, d := range index.Reserved() {
 		demand, ok, more := model.ResolveReserved(site, d)
 		ds = append(ds, more...)
+		model.CheckAttached(&index, d.ID(), &ds)
 		if ok {
 			demands = append(demands, demand)
 		}
 	}
+	index.Lost(&ds)
 	for _, id := range index.Dangling() {
 		model.Refer(site, &index, id, &ds)
 	}
 	for _, d := range tree.Documents {
-		if d.Kind == schema.KindSecurityGroup {
+		switch d.Kind {
+		case schema.KindSecurityGroup:
 			ds = append(ds, model.CheckGroup(site, &index, d)...)
+		case schema.KindVPC:
+			v, more := model.ResolveVPC(site, &index, d, lock)
+			ds = append(ds, more...)
+			demands = append(demands, v.Demands...)
 		}
 	}
 	return ds, demands

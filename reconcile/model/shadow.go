@@ -14,9 +14,15 @@ import (
 func Shadows(site *Site, index *Index, doc *schema.Document, known *Network, numbers Numbers, more []string) []*Network {
 	id := doc.ID()
 	s := &shadow{site: site, doc: doc, id: id, owner: id.String(), numbers: numbers}
-	s.router = site.Hosts[numbers.Number(s.owner, FieldHost)]
-	if s.router != nil {
-		more = append(slices.Clone(more), s.router.Name)
+	s.routers = routersOf(site, numbers, s.owner)
+	about := s.routers
+	if len(about) == 0 {
+		for _, vpc := range index.VPCs(id.Account) { // it may be a tier of any
+			about = append(about, routersOf(site, numbers, vpc.String())...)
+		}
+	}
+	if len(about) > 0 {
+		more = append(slices.Clone(more), hostNames(about)...)
 	}
 	vms, ips := index.Members(id)
 	for _, z := range s.zones(known, vms, more) {
@@ -35,8 +41,19 @@ type shadow struct {
 	id      schema.ID
 	owner   string
 	numbers Numbers
-	router  *Host
+	routers []*Host // where its router is, and that which stands for it
 	out     []*Network
+}
+
+// routersOf are the hosts that the lock has for the router of owner, or for the pair.
+func routersOf(site *Site, numbers Numbers, owner string) []*Host {
+	var out []*Host
+	for _, field := range []string{FieldHost, FieldHost2} {
+		if h := site.Hosts[numbers.Number(owner, field)]; h != nil {
+			out = append(out, h)
+		}
+	}
+	return out
 }
 
 // zones are those that the network may be in: its own, else those of its hosts,
@@ -82,7 +99,8 @@ func (s *shadow) on(z *Zone, p *PhysicalNetwork, known *Network, vms, ips []*sch
 	n.VNet, _ = parseID(s.numbers.Number(s.owner, FieldVNet))
 	n.Hosts = s.hosts(z, p, vms, more)
 	s.common(n, vms)
-	if s.router == nil || s.router.Zone != z.Name {
+	hosts := slices.DeleteFunc(slices.Clone(s.routers), func(h *Host) bool { return h.Zone != z.Name })
+	if len(hosts) == 0 {
 		n.Segments = s.segments(n, known)
 		s.out = append(s.out, n)
 		return
@@ -91,21 +109,37 @@ func (s *shadow) on(z *Zone, p *PhysicalNetwork, known *Network, vms, ips []*sch
 	if len(ranges) == 0 {
 		ranges = []*PublicRange{nil}
 	}
-	for _, r := range ranges {
-		x := *n
-		x.Router = &Router{Host: s.router, Range: r, GuestIP: n.CIDR.Addr().Next()}
-		x.Router.GuestMAC, _ = parseMAC(s.numbers.Number(s.owner, FieldGuestMAC))
-		x.Router.PublicMAC, _ = parseMAC(s.numbers.Number(s.owner, FieldPublicMAC))
-		x.Router.SourceNAT = addrOf(s.numbers.Number(s.owner, FieldSourceNAT))
-		nameRouter(s.id, "", x.Router)
-		x.Segments = s.segments(&x, known)
-		s.out = append(s.out, &x)
+	for _, h := range hosts {
+		for _, r := range ranges {
+			x := *n
+			x.Router = s.routerOf(&x, h, r)
+			x.Segments = s.segments(&x, known)
+			s.out = append(s.out, &x)
+		}
 	}
+}
+
+// routerOf is the router of a shadow on host h whose public leg is of range r, nil for
+// none.
+func (s *shadow) routerOf(n *Network, h *Host, r *PublicRange) *Router {
+	x := &Router{ID: n.ID, Doc: n.Doc, Zone: n.Zone, Rate: n.Rate(nil), Host: h, SourceNAT: addrOf(s.numbers.Number(s.owner, FieldSourceNAT))}
+	side := &Side{Router: x, Network: n, IP: n.CIDR.Addr().Next()}
+	side.MAC, _ = parseMAC(s.numbers.Number(s.owner, FieldGuestMAC))
+	x.Sides = []*Side{side}
+	if r != nil {
+		x.Legs = []*Leg{shadowLeg(s.numbers, s.owner, r)}
+	}
+	nameRouter(s.id, "", x)
+	return x
 }
 
 // segments are the broadcast domains of a shadow: all of them everywhere.
 func (s *shadow) segments(n, known *Network) []*Segment {
-	own := &Segment{Scheme: n.Scheme, VNet: n.VNet, NICs: n.NICs, Router: n.Router, Hosts: n.Hosts}
+	own := &Segment{Scheme: n.Scheme, VNet: n.VNet, NICs: n.NICs, Hosts: n.Hosts}
+	if n.Router != nil {
+		own.Side = n.Router.Sides[0]
+		own.Side.Segment = own
+	}
 	own.Secondary, _ = parseID(s.numbers.Number(s.owner, FieldSecondary))
 	out := []*Segment{own}
 	if known == nil {
@@ -194,7 +228,7 @@ func (s *shadow) unclear(z *Zone, spec *schema.VirtualMachine) bool {
 	return slices.ContainsFunc(spec.Hosts, func(h string) bool { return !known(h) })
 }
 
-// ranges are those that the router's public leg may be of.
+// ranges are those that the router's public legs may be of.
 func (s *shadow) ranges(z *Zone, ips []*schema.Document) []*PublicRange {
 	if s.numbers.Number(s.owner, FieldPublicMAC) == "" {
 		return nil
@@ -203,14 +237,87 @@ func (s *shadow) ranges(z *Zone, ips []*schema.Document) []*PublicRange {
 	for _, d := range ips {
 		addrs = append(addrs, s.numbers.Number(d.ID().String(), FieldAddress))
 	}
+	var out []*PublicRange
 	for _, a := range addrs {
 		if ip := addrOf(a); ip.IsValid() {
-			if r := rangeOf(z.Ranges, ip); r != nil {
-				return []*PublicRange{r}
+			r := rangeOf(z.Ranges, ip)
+			if r != nil && !slices.ContainsFunc(out, func(o *PublicRange) bool { return samePublicNet(o, r) }) {
+				out = append(out, r)
 			}
 		}
 	}
-	return z.Ranges
+	if len(out) == 0 {
+		return z.Ranges
+	}
+	return out
+}
+
+// VPCShadows lists what the router of a VPC that cannot be judged may be, as Shadows
+// does of a network: its legs, and its links to private networks, of which gates are
+// those that could not be read.
+func VPCShadows(site *Site, index *Index, doc *schema.Document, gates []*schema.Document, numbers Numbers) []*Router {
+	id := doc.ID()
+	s := &shadow{site: site, doc: doc, id: id, owner: id.String(), numbers: numbers}
+	_, ips := index.Members(id)
+	var out []*Router
+	for _, host := range routersOf(site, numbers, s.owner) {
+		out = append(out, s.cloud(host, append(index.Own(id), gates...), ips)...)
+	}
+	return out
+}
+
+// cloud lists what the router of a VPC may be on one host. docs may be its private
+// gateways.
+func (s *shadow) cloud(host *Host, docs, ips []*schema.Document) []*Router {
+	z := s.site.Zones[host.Zone]
+	if z == nil {
+		return nil
+	}
+	base := Router{ID: s.id, Doc: s.doc, Zone: z, Host: host, VPC: &VPC{}}
+	for _, d := range docs {
+		base.VPC.Gateways = append(base.VPC.Gateways, s.gateways(z, d)...)
+	}
+	ranges := s.ranges(z, ips)
+	if len(ranges) == 0 {
+		nameVPC(&base)
+		return []*Router{&base}
+	}
+	var out []*Router
+	for _, r := range ranges {
+		x := base
+		x.Legs = []*Leg{shadowLeg(s.numbers, s.owner, r)}
+		nameVPC(&x)
+		out = append(out, &x)
+	}
+	return out
+}
+
+// gateways are those that d may be, on every physical network.
+func (s *shadow) gateways(z *Zone, d *schema.Document) []*Gateway {
+	spec, _ := d.Spec.(*schema.PrivateGateway)
+	if d.Kind != schema.KindPrivateGateway || d.Meta.Account != s.id.Account {
+		return nil
+	}
+	g := Gateway{ID: d.ID(), Doc: d, Spec: spec}
+	owner := g.ID.String()
+	vlan, known := parseID(s.numbers.Number(owner, FieldVNet))
+	if !known {
+		vlan, known = parseID(s.numbers.Number(owner, FieldSharedVNet))
+	}
+	if !known {
+		return nil
+	}
+	g.VLAN = vlan
+	g.Leg.MAC, _ = parseMAC(s.numbers.Number(owner, FieldMAC))
+	var out []*Gateway
+	for _, p := range z.Physical {
+		if p.Guest != "" && (spec == nil || spec.PhysicalNetwork == "" || spec.PhysicalNetwork == p.Name) {
+			one := g
+			one.Physical = p
+			out = append(out, &one)
+		}
+	}
+	return out
 }
 
 // Anywhere lists the hosts of all zones, by name.

@@ -28,7 +28,7 @@ func IsInfrastructure(kind string) bool {
 // change are taken from it. The diagnostics are complete, not a difference.
 func BuildSite(tree *schema.Tree, facts map[string]Facts, prev *Site) (*Site, schema.Diags) {
 	b := &builder{tree: tree, facts: facts, prev: prev, site: &Site{
-		Zones: map[string]*Zone{}, Hosts: map[string]*Host{}, Offerings: maps.Clone(builtins), Accounts: map[string]*Account{},
+		Zones: map[string]*Zone{}, Hosts: map[string]*Host{}, Offerings: maps.Clone(builtins), VPCOfferings: maps.Clone(builtinVPCs), Accounts: map[string]*Account{},
 		Ranges: map[string]*PublicRange{}, Physical: map[string]*PhysicalNetwork{}, Invalid: map[schema.ID]string{},
 		pods: map[string]*schema.Document{},
 	}}
@@ -235,7 +235,21 @@ func (b *builder) offerings() {
 		}
 		b.site.Offerings[name] = o
 	}
+	b.vpcOfferings()
 	b.accounts()
+}
+
+// vpcOfferings says in the words of network offerings what VPCs are offered.
+func (b *builder) vpcOfferings() {
+	for _, d := range b.kinds[schema.KindVPCOffering] {
+		spec, _ := d.Spec.(*schema.VPCOffering)
+		for i, z := range spec.Zones {
+			if b.parts[z] == nil && b.site.Invalid[schema.ID{Kind: schema.KindZone, Name: z}] == "" {
+				unknown(&b.diags, d1(d, "spec.zones", i), "zone", z, b.zoneNames)
+			}
+		}
+		b.site.VPCOfferings[d.Meta.Name] = vpcOffering(d.Meta.Name, d, spec)
+	}
 }
 
 func (b *builder) accounts() {
@@ -251,14 +265,24 @@ func (b *builder) accounts() {
 		b.site.Accounts[a.Name] = a
 	}
 	known := slices.Sorted(maps.Keys(b.site.Accounts))
-	for _, d := range b.kinds[schema.KindNetworkOffering] {
-		spec, _ := d.Spec.(*schema.NetworkOffering)
-		for i, a := range spec.Accounts {
+	for _, d := range slices.Concat(b.kinds[schema.KindNetworkOffering], b.kinds[schema.KindVPCOffering]) {
+		for i, a := range accountsOf(d) {
 			if b.site.Accounts[a] == nil && b.site.Invalid[schema.ID{Kind: schema.KindAccount, Name: a}] == "" {
 				unknown(&b.diags, d1(d, "spec.accounts", i), "account", a, known)
 			}
 		}
 	}
+}
+
+// accountsOf are those that an offering is for.
+func accountsOf(d *schema.Document) []string {
+	switch spec := d.Spec.(type) {
+	case *schema.NetworkOffering:
+		return spec.Accounts
+	case *schema.VPCOffering:
+		return spec.Accounts
+	}
+	return nil
 }
 
 var systemAccount = &Account{Name: schema.SystemAccount, Spec: &schema.Account{Domain: "root", VNetsFallback: true, PublicIPFallback: true}}

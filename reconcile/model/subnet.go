@@ -47,8 +47,8 @@ type Segment struct {
 	IP6       *IP6      // nil without IPv6
 	Subnets   []*Subnet // by name; none in an L2 network
 	NICs      []*NIC    // by ID
-	Router    *Router
-	Hosts     []*Host // by name
+	Side      *Side     // of the router that serves it; nil without one
+	Hosts     []*Host   // by name
 
 	owner string // in the lock
 }

@@ -22,7 +22,10 @@ type Site struct {
 	Zones     map[string]*Zone
 	Hosts     map[string]*Host
 	Offerings map[string]*Offering // the built-in ones too
-	Accounts  map[string]*Account  // "system" too
+	// VPCOfferings are offerings of VPCs, the built-in ones too, in the words of
+	// those of networks.
+	VPCOfferings map[string]*Offering
+	Accounts     map[string]*Account // "system" too
 
 	// Ranges and Physical are those of all zones by name.
 	Ranges   map[string]*PublicRange
@@ -120,9 +123,10 @@ type PublicRange struct {
 
 // Offering is a network offering; Doc is nil for a built-in one.
 type Offering struct {
-	Name string
-	Doc  *schema.Document
-	Spec *schema.NetworkOffering
+	Pairs bool // of a VPC: its routers are redundant
+	Name  string
+	Doc   *schema.Document
+	Spec  *schema.NetworkOffering
 }
 
 // Account owns tenant documents; Doc is nil for "system".
@@ -170,15 +174,20 @@ type Network struct {
 	// known.
 	Segments []*Segment
 
+	// Tier is the VPC that it is a tier of; nil for others.
+	Tier *Tier
+
 	// Wide: what the network is depends on other networks and groups too.
 	Wide bool
 	// CTZone is where hosts track the connections of a network with security
 	// groups; 0 without.
 	CTZone uint16
 
-	NICs   []*NIC      // by ID, Running ones only when the host side is meant: see NIC.Running
-	IPs    []*PublicIP // by ID
-	Router *Router     // of the first segment; nil when the offering's services need none, or nothing runs
+	NICs      []*NIC      // by ID, Running ones only when the host side is meant: see NIC.Running
+	IPs       []*PublicIP // by ID
+	Balancers []*Balancer // by ID
+	VPNs      []*VPN      // by ID
+	Router    *Router     // of the first segment; nil when the offering's services need none, or nothing runs
 
 	// Hosts are those that carry the network: where a running NIC may appear,
 	// and the routers'. By name.
@@ -243,40 +252,6 @@ type Forward struct {
 	To   netip.Addr // the NIC's address that it leads to
 }
 
-// Router is the virtual router of a network.
-type Router struct {
-	Host *Host
-	// NS is the namespace; GuestPort and PublicPort are the host-side names of
-	// its two veth pairs, whose inner ends are GuestLink and PublicLink.
-	NS         string
-	GuestPort  string
-	PublicPort string
-	GuestMAC   schema.MAC
-	PublicMAC  schema.MAC
-	// GuestIP is the router's address in the first subnet of its segment (see
-	// Subnet.RouterIP): the gateway where the router is that (services Gateway,
-	// SourceNat, StaticNat or PortForwarding), else one of its own.
-	GuestIP netip.Addr
-	// SourceNAT is the address that guests appear as; zero without the SourceNat
-	// service. Range is where it is from; PublicMTU of the outer link.
-	SourceNAT netip.Addr
-	Range     *PublicRange
-	PublicMTU int
-	// IP6 is the address in the public network, zero without IPv6 there: what the
-	// world routes the network's prefix to. Gateway6 leads to the world.
-	IP6      netip.Prefix
-	Gateway6 netip.Addr
-}
-
-// The inner names of a router's links.
-const (
-	GuestLink  = "eth0"
-	PublicLink = "eth1"
-)
-
-// Public reports whether the router has a leg on a public network.
-func (r *Router) Public() bool { return r.Range != nil }
-
 // A Demand asks the lock for one number.
 type Demand struct {
 	Owner string // "network/acme/web", "subnet/acme/web/a", "nic/acme/web-1/web", "publicip/acme/vip"
@@ -286,6 +261,9 @@ type Demand struct {
 	Fixed string
 	// Formerly is the owner that the number was under before a rename, or "".
 	Formerly string
+	// Apart is the field of the same owner that must have another value: the hosts of
+	// a pair of routers.
+	Apart string
 	// Shares says with whom the number may be shared: demands that say the same,
 	// and not "", may have equal ones.
 	Shares string
@@ -301,13 +279,20 @@ const (
 	FieldAddress   = "address"    // of a PublicIP
 	FieldSourceNAT = "sourcenat"  // of a network without a PublicIP that says sourceNat
 	FieldHost      = "router"     // host of the router
-	FieldGuestIP   = "router-ip"  // of a router that is not its network's gateway
+	FieldGuestIP   = "router-ip"  // of a router that is not its network's gateway, or not alone
 	FieldGuestIP6  = "router-ip6" // likewise, the lower half
+	FieldHost2     = "router-2"   // of the second of a pair, and so on
+	FieldGuestIP2  = "router-ip-2"
+	FieldGuestMAC2 = "router-mac-2"
+	FieldVRID      = "vrrp-id"
+	FieldLead      = "vrrp-tier"
 	FieldGuestMAC  = "router-mac" // of the router's guest NIC
 	FieldPublicMAC = "public-mac" // of the router's public NIC
 	FieldPublicIP6 = "public-ip6" // of the router, beside SourceNAT
 	FieldCTZone    = "ct-zone"    // connection tracking zone of a network with security groups
 	FieldSecondary = "pvlan"      // secondary VLAN of a private VLAN
+	// FieldUser and a user's name are the address of a user of a RemoteAccessVPN.
+	FieldUser = "user/"
 	// FieldSharedVNet instead of FieldVNet: other networks may have the number too.
 	FieldSharedVNet = "shared-vnet"
 )

@@ -10,7 +10,7 @@ func (r *resolver) userData() {
 	s := &r.n.Offering.Spec.Services
 	for _, n := range r.n.NICs {
 		if s.UserData != nil {
-			if s.Dns != nil && n.Hostname == DataServer {
+			if s.UserData.Provider != ProviderDrive && s.Dns != nil && n.Hostname == DataServer {
 				r.diags.Errorf(n.VM.At("spec.hostname"), "reserved-hostname", "%s is the name by which guests of network %s find their metadata", DataServer, r.n.ID.Name).
 					Offending(n.Hostname).See(r.doc.At("spec.offering"), "its offering has the service UserData").Hintf("give the VM another hostname")
 			}

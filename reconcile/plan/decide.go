@@ -14,9 +14,10 @@ type node struct {
 	verb          Verb
 	changes       []Change
 	reason        string
-	cause         *node // what drags it along, when it has no difference of its own
-	gone          *node // the parent it vanishes with, without a step of its own
-	fixed         bool  // cannot change in place
+	cause         *node  // what drags it along, when it has no difference of its own
+	gone          *node  // the parent it vanishes with, without a step of its own
+	fixed         bool   // cannot change in place
+	renew         string // why it is replaced though it need not be, or ""
 	blocked       string
 	meant         Verb // what a blocked node should have done
 	mk, dr        int  // its steps, -1 for none
@@ -31,6 +32,9 @@ func (n *node) owner() resource.Owner {
 
 // goes reports whether the present resource ceases to exist on the way.
 func (n *node) goes() bool { return n.before != nil && (n.verb == Replace || n.verb == Delete) }
+
+// renewed reports whether n is replaced on account of somebody who asks for that.
+func (n *node) renewed() bool { return n.renew != "" }
 
 // makes reports whether a step makes n's desired state true.
 func (n *node) makes() bool { return n.verb == Create || n.verb == Update || n.verb == Replace }
@@ -92,11 +96,13 @@ func (d *decision) visit(id resource.ID) {
 	case after == nil:
 		n.verb = Delete
 	default:
-		if n.changes, n.fixed = compare(before, after, d.world); n.changes == nil {
+		n.changes, n.fixed = compare(before, after, d.world)
+		n.renew = d.opt.Renew[id]
+		if n.changes == nil && !n.renewed() {
 			return
 		}
-		n.verb = Update
-		if n.fixed || d.split[id] {
+		n.verb, n.reason = Update, n.renew
+		if n.fixed || n.renewed() || d.split[id] {
 			n.verb = Replace
 		}
 	}

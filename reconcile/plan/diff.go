@@ -103,7 +103,8 @@ func (w *world) differ() []resource.ID {
 	var out []resource.ID
 	for id, a := range w.after {
 		b, ok := w.before[id]
-		if (!ok || differs(&b, a)) && !w.tolerated(id, a) {
+		_, renewed := w.opt.Renew[id]
+		if (!ok || differs(&b, a)) && !w.tolerated(id, a) || ok && renewed {
 			out = append(out, id)
 		}
 	}
@@ -247,6 +248,9 @@ func (d *decision) drifted(n *node) bool {
 	}
 	for n.cause != nil {
 		n = n.cause
+	}
+	if n.renewed() {
+		return false
 	}
 	last := d.lastOf(n.id)
 	if last == nil || n.after == nil {

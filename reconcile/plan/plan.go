@@ -106,6 +106,9 @@ type Options struct {
 	// Withhold are resources that must not be made or changed now, and why: they are
 	// blocked.
 	Withhold map[resource.ID]string
+	// Renew are resources that are replaced though they are what they should be, and
+	// why; what is not there or not wanted is not renewed.
+	Renew map[resource.ID]string
 	// Revision names the desired commit, Lock the digest of its lock file.
 	Revision string
 	Lock     string

@@ -332,7 +332,7 @@ func namespace(id resource.ID, e *resource.Entry) string {
 	switch id.Kind {
 	case resource.KindNS:
 		return id.Name
-	case resource.KindLink, resource.KindAddr, resource.KindRoute, resource.KindSysctl, resource.KindQdisc,
+	case resource.KindLink, resource.KindAddr, resource.KindRoute, resource.KindRule, resource.KindSysctl, resource.KindQdisc,
 		resource.KindChain, resource.KindSet:
 		ns, _, _ := strings.Cut(id.Name, "/")
 		return ns
@@ -359,7 +359,7 @@ func carries(id resource.ID, u resource.Unread) bool {
 		return id.Kind == resource.KindLink && namespace(id, nil) == ""
 	case resource.KindQdisc:
 		return in(resource.KindNS, resource.KindLink, resource.KindBridgePort)
-	case resource.KindAddr, resource.KindRoute, resource.KindSysctl:
+	case resource.KindAddr, resource.KindRoute, resource.KindRule, resource.KindSysctl:
 		return in(resource.KindNS, resource.KindLink)
 	case resource.KindLink:
 		return in(resource.KindNS, resource.KindBridge)

@@ -30,7 +30,7 @@ func Resolvers(n *model.Network, s *model.Segment) []netip.Addr {
 	switch {
 	case len(n.Spec.GuestDNS) > 0:
 		return n.Spec.GuestDNS
-	case s.Router != nil && n.Offering.Spec.Services.Dns != nil:
+	case s.Side != nil && n.Offering.Spec.Services.Dns != nil:
 		var out []netip.Addr
 		for _, sub := range s.Subnets {
 			if sub.RouterIP.IsValid() {

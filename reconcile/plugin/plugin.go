@@ -26,6 +26,17 @@ type Guru interface {
 	Design(n *model.Network, out *Draft)
 }
 
+// A Public guru designs the public legs of routers.
+type Public interface {
+	// Name is CloudStack's name of it.
+	Name() string
+	// CanServe returns "" if the guru designs the legs of r, else why not.
+	CanServe(r *model.Router) string
+	// DesignLegs asks for what joins the legs of r to their public networks, on the
+	// host of r.
+	DesignLegs(r *model.Router, out *Draft)
+}
+
 // A System guru serves traffic of the hosts themselves: it designs no network of
 // guests.
 type System interface {
@@ -49,6 +60,21 @@ type Element interface {
 	Implement(n *model.Network, out *Draft)
 }
 
+// A VPCElement is an element that serves VPCs. Networks that are tiers it is asked for
+// as others.
+type VPCElement interface {
+	Element
+	// ImplementVPC asks for what the router of v is made of; there is one.
+	ImplementVPC(v *model.VPC, out *Draft)
+}
+
+// A HostElement is an Element that asks for what all networks and VPCs of a host share.
+type HostElement interface {
+	// DesignHost asks for the host's own resources, given the union of what its
+	// networks and VPCs need. out.Owner is host/NAME.
+	DesignHost(h *model.Host, needs *Needs, out *Draft)
+}
+
 // A Switch knows one kind of switch, vswitch of PhysicalNetwork: what networks are
 // made of on it, and what the networks of one host share.
 type Switch interface {
@@ -68,7 +94,7 @@ type Switch interface {
 // A Registry lists what a weft is made of.
 type Registry struct {
 	Gurus    []Guru
-	Public   Guru // designs the public leg of every router
+	Public   Public
 	System   []System
 	Elements []Element
 	Switches []Switch
@@ -82,9 +108,8 @@ type Draft struct {
 	Hosts map[string][]resource.Entry
 	// Needs are what the owner needs of what hosts share, by host name.
 	Needs map[string]*Needs
-	// Domains and Relays are what reachability reads beside the resources.
+	// Domains are what reachability reads beside the resources.
 	Domains []Domain
-	Relays  []Relay
 	// at is where an entry comes from when the plugin does not say.
 	at []schema.Pos
 	// flows is the place of the owner's flows among the entries of a host.
@@ -145,12 +170,12 @@ func (d *Draft) Flow(host string, ports []resource.ID, rules ...resource.Flow) {
 	e.State = f
 }
 
-// RouterGuards are the chains that every router of s has and that have to stand
-// before its ports in ns carry traffic.
-func RouterGuards(s *model.Segment, ns string) []resource.ID {
-	guards := guardsOf(ns, 4)
-	if s.IP6 != nil {
-		guards = append(guards, guardsOf(ns, 6)...)
+// RouterGuards are the chains that have to stand before a port of r carries traffic;
+// dual says whether it carries IPv6.
+func RouterGuards(r *model.Router, dual bool) []resource.ID {
+	guards := guardsOf(r.NS, 4)
+	if dual {
+		guards = append(guards, guardsOf(r.NS, 6)...)
 	}
 	return guards
 }
@@ -187,6 +212,8 @@ type Needs struct {
 	Privates []PrivateNeed
 	// Wires are the VLANs that several owners have ports in on a Linux bridge.
 	Wires []WireNeed
+	// Routers says that there are routers on the host.
+	Routers bool
 	// Bridges are those of the host that are the switch's whom it is asked, in
 	// the order of the document: the compiler fills them in.
 	Bridges []*schema.HostBridge
@@ -269,16 +296,6 @@ type Private struct {
 // promiscuous, or both are of one community.
 func (p Private) Hears(o Private) bool {
 	return p.Secondary == 0 || o.Secondary == 0 || p == o && p.Community
-}
-
-// A Relay is a listener that passes connections on to members.
-type Relay struct {
-	Owner   resource.Owner
-	Listen  netip.AddrPort
-	Proto   string
-	Sources []netip.Prefix
-	Members []netip.AddrPort
-	Origin  schema.Pos
 }
 
 // A LabelMTU is what a label bridge has to carry.

@@ -17,12 +17,14 @@ type grid struct {
 	own      []netip.Addr        // of the routers
 	guests   []netip.Prefix
 	family   int
+	routers  []*Router
+	from, to tests // what the rules ask of the two ends
 }
 
 // gridOf is the grid of those rules of routers, of one family, that packets to an address may
 // meet; without address it is that of all.
 func gridOf(routers []*Router, to netip.Addr) *grid {
-	g := &grid{family: routers[0].Family, ports: map[string][]uint16{}}
+	g := &grid{family: routers[0].Family, routers: routers, ports: map[string][]uint16{}}
 	for _, proto := range protocols(g.family) {
 		first, _ := portsOf(proto)
 		g.ports[proto] = []uint16{first}
@@ -33,9 +35,12 @@ func gridOf(routers []*Router, to netip.Addr) *grid {
 				g.own = append(g.own, p.Addr())
 			}
 		}
-		for _, p := range r.links[guest] {
-			g.guests = append(g.guests, p.Masked())
+		for _, link := range r.inner() {
+			for _, p := range r.links[link] {
+				g.guests = append(g.guests, p.Masked())
+			}
 		}
+		g.dst = append(g.dst, r.tiers()...)
 		seen := map[string]bool{}
 		for _, table := range []string{"mangle", "nat"} {
 			g.walk(r, table, "PREROUTING", to, seen)
@@ -66,9 +71,7 @@ func (g *grid) walk(r *Router, table, chain string, to netip.Addr, seen map[stri
 		if to.IsValid() && m.Dst.IsValid() && m.Dst.Contains(to) == m.NotDst {
 			continue
 		}
-		g.src = append(g.src, r.named(m.Src, m.SrcSet)...)
-		g.dst = append(g.dst, r.named(m.Dst, m.DstSet)...)
-		g.cut(m)
+		g.meet(r, m)
 		if jump := c.Rules[i].Do.Jump; jump != "" {
 			g.walk(r, table, jump, to, seen)
 		}
@@ -116,8 +119,8 @@ func (g *grid) cut(m *resource.Match) {
 
 // named lists the CIDRs that a rule names, itself or through a set.
 func (r *Router) named(p netip.Prefix, set string) []netip.Prefix {
-	if set != "" {
-		return r.sets[set]
+	if c := r.sets[set]; set != "" && c != nil {
+		return c.list
 	}
 	if p.IsValid() {
 		return []netip.Prefix{p}
@@ -131,6 +134,8 @@ type place struct {
 	cidr  netip.Prefix
 	all   bool       // all that no CIDR names
 	probe netip.Addr // in cidr, and in nothing narrower
+	each  []place    // those that it stands for; itself where empty
+	known bool       // a network of the router's: it is told though the internet fares alike
 }
 
 // world lists list's CIDRs, and the internet as all the rest.
@@ -174,12 +179,10 @@ func elsewhere(list []netip.Prefix, family int) netip.Addr {
 	if family == 6 {
 		a = netip.MustParseAddr("2001:2::1")
 	}
-	for range len(list) + 1 {
-		j := slices.IndexFunc(list, func(p netip.Prefix) bool { return p.Bits() > 0 && p.Contains(a) })
-		if j < 0 {
-			break
+	for _, p := range list { // ordered: those before p that hold what follows it hold p too
+		if p.Bits() > 0 && p.Contains(a) {
+			a = last(p).Next()
 		}
-		a = last(list[j]).Next()
 	}
 	return a
 }
@@ -195,9 +198,9 @@ func last(p netip.Prefix) netip.Addr {
 
 // outside lists where packets to public addresses come from.
 func (g *grid) outside() []place {
-	return g.world(slices.DeleteFunc(slices.Clone(g.src), func(p netip.Prefix) bool {
+	return g.alike(g.world(slices.DeleteFunc(slices.Clone(g.src), func(p netip.Prefix) bool {
 		return slices.ContainsFunc(g.guests, func(n netip.Prefix) bool { return n.Overlaps(p) && n.Bits() <= p.Bits() })
-	}))
+	})), g.from)
 }
 
 // inside lists the guests of net: all of them, as owner, and those that rules tell
@@ -209,7 +212,7 @@ func (g *grid) inside(net netip.Prefix, owner string) []place {
 			part = append(part, p)
 		}
 	}
-	out := places(part, owner+" ")
+	out := g.alike(places(part, owner+" "), g.from)
 	// Neither the network's own address nor a router's is a guest's.
 	taken := append(slices.Clone(part), netip.PrefixFrom(net.Addr(), net.Addr().BitLen()))
 	for _, a := range g.own {
@@ -231,5 +234,5 @@ func (g *grid) beyond(net netip.Prefix) []place {
 			out[i].name += " by IPv6" // it may be open to one family only
 		}
 	}
-	return out
+	return g.alike(out, g.to)
 }

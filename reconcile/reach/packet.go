@@ -23,6 +23,10 @@ type Packet struct {
 	Proto    string // tcp udp icmp icmpv6
 	Port     uint16 // destination port; of icmp, the type
 	dnat     bool
+	ipsec    bool // it came out of a tunnel of the kernel's
+	into     bool // and goes into one
+	mark     uint32
+	shared   []netip.AddrPort // to whom a part of such packets goes
 }
 
 // A Router is the packet filter of one namespace for one family, indexed.
@@ -30,9 +34,12 @@ type Router struct {
 	NS     string
 	Family int                        // 4 or 6
 	chains map[string]*resource.Chain // "table/name"
-	sets   map[string][]netip.Prefix
+	sets   map[string]*cidrs
 	links  map[string][]netip.Prefix // addresses by link
-	behind []netip.Prefix            // what routes lead to by the guests' link, in order
+	behind map[string][]netip.Prefix // what routes lead to by links inside, in order
+	ways   []resource.RoutingRule    // of several public links
+	// tunnelled are the tunnels to which the rules let packets, and from which.
+	tunnelled []tunnel
 }
 
 // Routers finds the routers in fragments, by namespace; those of IPv6 are where
@@ -46,7 +53,7 @@ func Routers(frags []*resource.Fragment) []*Router {
 	at := func(ns string, family int) *Router {
 		k := key{ns, family}
 		if by[k] == nil {
-			by[k] = &Router{NS: ns, Family: family, chains: map[string]*resource.Chain{}, sets: map[string][]netip.Prefix{}, links: map[string][]netip.Prefix{}}
+			by[k] = &Router{NS: ns, Family: family, chains: map[string]*resource.Chain{}, sets: map[string]*cidrs{}, links: map[string][]netip.Prefix{}, behind: map[string][]netip.Prefix{}}
 		}
 		return by[k]
 	}
@@ -57,17 +64,20 @@ func Routers(frags []*resource.Fragment) []*Router {
 			case resource.Chain:
 				at(s.NS, s.Family).chains[s.Table+"/"+s.Name] = &s
 			case resource.AddrSet:
-				at(s.NS, s.Family).sets[s.Name] = s.Members
+				at(s.NS, s.Family).sets[s.Name] = setOf(s.Members)
 			case resource.Addr:
 				if s.NS != "" && !s.Prefix.Addr().IsLinkLocalUnicast() {
 					r := at(s.NS, familyOf(s.Prefix.Addr()))
 					r.links[s.Link] = append(r.links[s.Link], s.Prefix)
 				}
 			case resource.Route:
-				if s.NS != "" && s.Dev == guest && s.Dst.Bits() > 0 {
+				if s.NS != "" && (isInner(s.Dev) || isGateway(s.Dev)) && s.Dst.Bits() > 0 {
 					r := at(s.NS, familyOf(s.Dst.Addr()))
-					r.behind = ordered(append(r.behind, s.Dst))
+					r.behind[s.Dev] = ordered(append(r.behind[s.Dev], s.Dst))
 				}
+			case resource.RoutingRule:
+				r := at(s.NS, 4)
+				r.ways = append(r.ways, s)
 			case resource.NS:
 				names = append(names, s.Name)
 			}
@@ -76,7 +86,9 @@ func Routers(frags []*resource.Fragment) []*Router {
 	slices.Sort(names)
 	var out []*Router
 	for _, n := range slices.Compact(names) {
-		out = append(out, at(n, 4))
+		x := at(n, 4)
+		x.tunnelled = x.tunnels()
+		out = append(out, x)
 		if r := by[key{n, 6}]; r != nil && len(r.chains) > 0 {
 			out = append(out, r)
 		}
@@ -99,6 +111,9 @@ type Verdict struct {
 	Dst   netip.Addr
 	Port  uint16
 	Local bool
+	// Behind are those that it is passed on to, each a part of what begins so: the
+	// members of a balancer.
+	Behind []netip.AddrPort
 	// Rule decided, when a packet did not pass or a chain let it.
 	Rule resource.Rule
 }
@@ -113,6 +128,12 @@ func (r *Router) Send(p Packet) Verdict {
 	}
 	chain := "FORWARD"
 	out := r.route(p.Dst)
+	if isLeg(out) {
+		out = r.way(p.mark, out)
+	}
+	if t, ok := r.tunnel(p.Dst); ok && !r.own(p.Dst) {
+		out, p.into = t.link, t.ipsec
+	}
 	switch {
 	case r.own(p.Dst):
 		chain = "INPUT"
@@ -122,7 +143,11 @@ func (r *Router) Send(p Packet) Verdict {
 		p.Out = out
 	}
 	ok, rule := r.table("filter", chain, &p)
-	return Verdict{Pass: ok, Dst: p.Dst, Port: p.Port, Local: chain == "INPUT", Rule: rule}
+	v := Verdict{Pass: ok, Dst: p.Dst, Port: p.Port, Local: chain == "INPUT", Behind: p.shared, Rule: rule}
+	if v.Local {
+		v.Behind = rule.Behind
+	}
+	return v
 }
 
 func (r *Router) own(a netip.Addr) bool {
@@ -145,13 +170,66 @@ func (r *Router) route(a netip.Addr) string {
 			}
 		}
 	}
-	if slices.ContainsFunc(r.behind, func(p netip.Prefix) bool { return p.Contains(a) }) {
-		return guest
+	for name, list := range r.behind {
+		if slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) }) {
+			return name
+		}
 	}
 	if len(r.links[public]) > 0 {
 		return public
 	}
 	return ""
+}
+
+// isLeg reports whether a link leads to a public network.
+func isLeg(link string) bool { return link == public || strings.HasPrefix(link, "pub-") }
+
+// legs are the links to public networks.
+func (r *Router) legs() []string {
+	var out []string
+	for name := range r.links {
+		if isLeg(name) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// way is the public link that a packet with a mark leaves by; or where there is but one.
+func (r *Router) way(mark uint32, or string) string {
+	for _, w := range r.ways {
+		if mark != 0 && w.Mark == mark&w.Mask {
+			return w.Dev
+		}
+		if w.Rest {
+			or = w.Dev
+		}
+	}
+	return or
+}
+
+// hears is r without the rules that match nothing which comes in by a link from one
+// address: lists of thousands of sources are walked once for each of them, not once for
+// each port too.
+func (r *Router) hears(in string, src netip.Addr) *Router {
+	out := *r
+	out.chains = make(map[string]*resource.Chain, len(r.chains))
+	for name, c := range r.chains {
+		x := *c
+		x.Rules = nil
+		for i := range c.Rules {
+			if r.matchFrom(&c.Rules[i].Match, in, src) {
+				x.Rules = append(x.Rules, c.Rules[i])
+			}
+		}
+		out.chains[name] = &x
+	}
+	return &out
+}
+
+func (r *Router) matchFrom(m *resource.Match, in string, src netip.Addr) bool {
+	return (m.In == "" || m.In == in) && (!m.Src.IsValid() || m.Src.Contains(src)) && (m.SrcSet == "" || r.sets[m.SrcSet].contains(src))
 }
 
 // table walks a chain and what it jumps to; false means dropped. p changes where
@@ -170,7 +248,8 @@ func (r *Router) table(table, chain string, p *Packet) (bool, resource.Rule) {
 
 // walk returns the target that ends the walk of a chain, or "" at its end.
 func (r *Router) walk(table string, c *resource.Chain, p *Packet) (string, resource.Rule) {
-	for _, rule := range c.Rules {
+	for i := range c.Rules {
+		rule := &c.Rules[i]
 		if !r.matches(&rule.Match, p) {
 			continue
 		}
@@ -185,13 +264,22 @@ func (r *Router) walk(table string, c *resource.Chain, p *Packet) (string, resou
 			continue
 		}
 		switch rule.Do.Target {
-		case "CLAMPMSS", "MARK":
+		case "MARK":
+			p.mark = rule.Do.Mark
+		case "CLAMPMSS", "SAVEMARK", "RESTOREMARK":
 		case "DNAT":
+			port := translated(rule.Do, p.Port)
+			if part := rule.Match.Nth > 0 || rule.Match.Hash.Nodes > 0; part || p.shared != nil {
+				p.shared = append(p.shared, netip.AddrPortFrom(rule.Do.To, port))
+				if part {
+					continue
+				}
+			}
 			p.dnat = true
-			p.Dst, p.Port = rule.Do.To, translated(rule.Do, p.Port)
-			return "ACCEPT", rule
+			p.Dst, p.Port = rule.Do.To, port
+			return "ACCEPT", *rule
 		default:
-			return rule.Do.Target, rule
+			return rule.Do.Target, *rule
 		}
 	}
 	return "", resource.Rule{}
@@ -209,13 +297,11 @@ func translated(v resource.Verdict, port uint16) uint16 {
 
 func (r *Router) matches(m *resource.Match, p *Packet) bool {
 	switch {
-	case m.In != "" && m.In != p.In, m.Out != "" && m.Out != p.Out:
-		return false
-	case m.Src.IsValid() && !m.Src.Contains(p.Src):
+	case !r.matchFrom(m, p.In, p.Src), m.Out != "" && m.Out != p.Out:
 		return false
 	case m.Dst.IsValid() && m.Dst.Contains(p.Dst) == m.NotDst:
 		return false
-	case m.SrcSet != "" && !in(r.sets[m.SrcSet], p.Src), m.DstSet != "" && !in(r.sets[m.DstSet], p.Dst):
+	case m.DstSet != "" && !r.sets[m.DstSet].contains(p.Dst):
 		return false
 	case m.Proto != "" && m.Proto != p.Proto:
 		return false
@@ -224,7 +310,7 @@ func (r *Router) matches(m *resource.Match, p *Packet) bool {
 	case m.OrigDst.IsValid():
 		return false
 	}
-	return matchPorts(m, p) && matchState(m.CT, p)
+	return matchIPsec(m.IPsec, p) && matchPorts(m, p) && matchState(m.CT, p)
 }
 
 func matchPorts(m *resource.Match, p *Packet) bool {
@@ -245,10 +331,6 @@ func matchState(ct []string, p *Packet) bool {
 		return true
 	}
 	return p.dnat && slices.Contains(ct, "DNAT")
-}
-
-func in(l []netip.Prefix, a netip.Addr) bool {
-	return slices.ContainsFunc(l, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // portText is "443/tcp", "8000-8100/udp" or "icmp type 8".

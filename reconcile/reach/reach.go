@@ -53,7 +53,7 @@ func Of(f *resource.Fragment) []Way {
 	routers := Routers([]*resource.Fragment{f})
 	list := tried(routers, routers, string(f.Owner))
 	list = slices.DeleteFunc(list, func(t trial) bool { return t.part })
-	return texts(narrow(list))
+	return texts(narrow(expand(narrow(list))))
 }
 
 // protocols are those that a router of a family is tried with.
@@ -103,10 +103,12 @@ func tried(routers, both []*Router, owner string) []trial {
 		for _, r := range ofFamily(routers, family) {
 			if family == 4 {
 				out = append(out, r.inbound(rivals)...)
-			} else {
+			}
+			if family == 6 || r.chains["filter/INGRESS"] != nil {
 				out = append(out, r.routed(all)...)
 			}
 			out = append(out, r.outbound(all, owner)...)
+			out = append(out, r.through(all)...)
 		}
 	}
 	return out
@@ -115,16 +117,46 @@ func tried(routers, both []*Router, owner string) []trial {
 // inbound tries every public address from everywhere.
 func (r *Router) inbound(both []*Router) []trial {
 	var out []trial
-	for _, p := range r.links[public] {
+	for _, leg := range r.legs() {
+		out = append(out, r.inboundBy(leg, both)...)
+	}
+	return out
+}
+
+// inboundBy tries the public addresses of one leg.
+func (r *Router) inboundBy(leg string, both []*Router) []trial {
+	var out []trial
+	for _, p := range r.links[leg] {
 		addr := p.Addr()
 		g := gridOf(both, addr)
 		for _, from := range g.outside() {
+			// What hears nothing from there is neither walked nor has ports of its own here.
+			heard, rivals := r.hears(leg, from.probe), make([]*Router, len(both))
+			for i, x := range both {
+				rivals[i] = x.hears(leg, from.probe)
+			}
+			g := gridOf(rivals, addr)
 			for _, proto := range protocols(4) {
 				out = append(out, sweep(g, trial{from: from, to: place{name: addr.String()}, proto: proto}, func(port uint16) (string, bool) {
-					v := r.Send(Packet{In: public, Src: from.probe, Dst: addr, Proto: proto, Port: port})
-					return arrival(v, addr, proto, port), v.Pass && !(v.Local && proto != "icmp")
+					v := heard.Send(Packet{In: leg, Src: from.probe, Dst: addr, Proto: proto, Port: port})
+					return arrival(v, addr, proto, port), v.Pass
 				})...)
 			}
+		}
+	}
+	return apart(out)
+}
+
+// several joins the places of a way that leads to several.
+const several = ", "
+
+// apart makes a way of each place that one leads to.
+func apart(list []trial) []trial {
+	var out []trial
+	for _, t := range list {
+		for at := range strings.SplitSeq(t.at, several) {
+			t.at = at
+			out = append(out, t)
 		}
 	}
 	return out
@@ -133,6 +165,14 @@ func (r *Router) inbound(both []*Router) []trial {
 // arrival says where a packet ends, as an offset-free text, so that ranges
 // that move as a whole stay one way.
 func arrival(v Verdict, to netip.Addr, proto string, port uint16) string {
+	if len(v.Behind) > 0 {
+		var all []string
+		for _, b := range v.Behind {
+			all = append(all, arrival(Verdict{Dst: b.Addr(), Port: b.Port()}, to, proto, port))
+		}
+		slices.Sort(all)
+		return strings.Join(slices.Compact(all), several)
+	}
 	if v.Dst == to || v.Local {
 		return ""
 	}
@@ -152,13 +192,13 @@ func shift(got, asked uint16) string {
 
 // outbound tries to leave from everywhere in the guests' network.
 func (r *Router) outbound(g *grid, owner string) []trial {
-	if len(r.links[guest]) == 0 || len(r.links[public]) == 0 {
-		return nil
+	if len(r.links[guest]) == 0 || len(r.legs()) == 0 {
+		return r.between(g, owner)
 	}
 	net := r.links[guest][0].Masked()
 	var out []trial
 	targets := g.beyond(net)
-	for _, from := range slices.Concat(g.inside(net, owner), places(r.behind, owner+" ")) {
+	for _, from := range slices.Concat(g.inside(net, owner), places(r.behind[guest], owner+" ")) {
 		for _, to := range targets {
 			if from.cidr.IsValid() && from.cidr == to.cidr {
 				continue // not through the router
@@ -213,21 +253,37 @@ func drop(list []trial, end func(*trial) *place) []trial {
 		*e = place{}
 		return rest{t.from.name + " " + t.to.name, t.proto, t.at}
 	}
-	wide := map[rest][]trial{}
+	type spot struct {
+		rest
+		cidr netip.Prefix // zero: all the rest
+	}
+	wide := map[spot][]trial{}
+	lengths := map[rest][]int{}
 	for _, t := range list {
-		if e := end(&t); e.all || e.cidr.IsValid() {
-			wide[key(t)] = append(wide[key(t)], t)
+		switch e := end(&t); {
+		case e.all:
+			at := spot{key(t), netip.Prefix{}}
+			wide[at] = append(wide[at], t)
+		case e.cidr.IsValid() && len(e.each) == 0:
+			k := key(t)
+			wide[spot{k, e.cidr}] = append(wide[spot{k, e.cidr}], t)
+			if n := e.cidr.Bits(); !slices.Contains(lengths[k], n) {
+				lengths[k] = append(lengths[k], n)
+			}
 		}
 	}
 	return slices.DeleteFunc(list, func(t trial) bool {
-		e := end(&t)
-		if !e.cidr.IsValid() {
+		e, k := end(&t), key(t)
+		if !e.cidr.IsValid() || e.known {
 			return false
 		}
-		return slices.ContainsFunc(wide[key(t)], func(o trial) bool {
-			w := end(&o)
-			wider := w.all || w.cidr.Bits() < e.cidr.Bits() && w.cidr.Contains(e.cidr.Addr())
-			return wider && o.lo <= t.lo && t.hi <= o.hi
+		within := func(o trial) bool { return o.lo <= t.lo && t.hi <= o.hi }
+		if slices.ContainsFunc(wide[spot{k, netip.Prefix{}}], within) {
+			return true
+		}
+		return len(e.each) == 0 && slices.ContainsFunc(lengths[k], func(n int) bool {
+			p, err := e.cidr.Addr().Prefix(n)
+			return err == nil && n < e.cidr.Bits() && slices.ContainsFunc(wide[spot{k, p}], within)
 		})
 	})
 }
@@ -300,11 +356,14 @@ func Between(base, head *resource.Intent) Change {
 		was, is := routersOf(f), routersOf(g)
 		both := slices.Concat(was, is)
 		before, after := tried(was, both, string(owner)), tried(is, both, string(owner))
-		added = append(added, texts(narrow(less(after, before)))...)
-		removed = append(removed, texts(narrow(less(before, after)))...)
+		added = append(added, changed(after, before)...)
+		removed = append(removed, changed(before, after)...)
 	}
 	return Compare(removed, added)
 }
+
+// changed lists what of a has no counterpart in b.
+func changed(a, b []trial) []Way { return texts(narrow(expand(narrow(less(a, b))))) }
 
 func routersOf(f *resource.Fragment) []*Router {
 	if f == nil {
@@ -343,7 +402,9 @@ func (c Change) Exposed() []string {
 			if strings.Contains(to, ":") { // IPv6, an address or a prefix
 				to = "[" + to + "]"
 			}
-			out = append(out, to+":"+w.Ports)
+			if text := to + ":" + w.Ports; !slices.Contains(out, text) { // a balancer's members are several ways
+				out = append(out, text)
+			}
 		}
 	}
 	return out

@@ -22,7 +22,7 @@ func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 func ports(from, to uint16) []schema.PortRange { return []schema.PortRange{{From: from, To: to}} }
 
 // router is one with a public address, whose firewall and forwards are given.
-func router(firewall, forwards, egress []resource.Rule) *resource.Fragment {
+func router(firewall, forwards, egress []resource.Rule, input ...resource.Rule) *resource.Fragment {
 	do := func(t string) resource.Verdict { return resource.Verdict{Target: t} }
 	jump := func(c string) resource.Verdict { return resource.Verdict{Jump: c} }
 	return resource.NewFragment("network/a/web", []resource.Entry{
@@ -35,7 +35,7 @@ func router(firewall, forwards, egress []resource.Rule) *resource.Fragment {
 			resource.Rule{Match: resource.Match{In: "eth1"}, Do: do("DROP")}),
 		chain("mangle", "FW", "", append(firewall, resource.Rule{Do: do("DROP")})...),
 		chain("nat", "PREROUTING", "ACCEPT", forwards...),
-		chain("filter", "INPUT", "DROP", resource.Rule{Match: resource.Match{Proto: "icmp"}, Do: do("ACCEPT")}),
+		chain("filter", "INPUT", "DROP", append(input, resource.Rule{Match: resource.Match{Proto: "icmp"}, Do: do("ACCEPT")})...),
 		chain("filter", "FORWARD", "DROP",
 			resource.Rule{Match: resource.Match{CT: []string{"ESTABLISHED"}}, Do: do("ACCEPT")},
 			resource.Rule{Match: resource.Match{In: "eth0", Out: "eth1", Src: prefix("10.1.1.0/24")}, Do: jump("EGRESS")},
@@ -52,8 +52,25 @@ func TestOf(t *testing.T) {
 	for _, c := range []struct {
 		name                       string
 		firewall, forward, outward []resource.Rule
+		inward                     []resource.Rule
 		want                       []string
 	}{
+		{
+			name:     "a balancer leads to each of its members, where the firewall opens it",
+			firewall: []resource.Rule{{Match: resource.Match{Proto: "tcp", DstPorts: ports(443, 443)}, Do: accept}, {Match: resource.Match{Proto: "udp", DstPorts: ports(53, 53), Src: prefix("198.51.100.0/24")}, Do: accept}},
+			forward: []resource.Rule{
+				{Match: resource.Match{Proto: "udp", DstPorts: ports(53, 53), Nth: 2}, Do: dnat},
+				{Match: resource.Match{Proto: "udp", DstPorts: ports(53, 53)}, Do: resource.Verdict{Target: "DNAT", To: netip.MustParseAddr("10.1.1.12"), Ports: schema.PortRange{From: 54, To: 54}}},
+			},
+			inward: []resource.Rule{
+				{Match: resource.Match{Proto: "tcp", DstPorts: ports(443, 443)}, Do: accept, Behind: []netip.AddrPort{netip.MustParseAddrPort("10.1.1.12:443"), netip.MustParseAddrPort("10.1.1.11:8443")}},
+				{Match: resource.Match{Proto: "tcp", DstPorts: ports(80, 80)}, Do: accept, Behind: []netip.AddrPort{netip.MustParseAddrPort("10.1.1.12:80")}},
+			},
+			want: []string{
+				"internet -> 203.0.113.20 443/tcp (at 10.1.1.11 port +8000)", "internet -> 203.0.113.20 443/tcp (at 10.1.1.12)",
+				"198.51.100.0/24 -> 203.0.113.20 53/udp (at 10.1.1.11)", "198.51.100.0/24 -> 203.0.113.20 53/udp (at 10.1.1.12 port +1)",
+			},
+		},
 		{name: "nothing declared"},
 		{
 			name:     "open without a forward reaches nobody",
@@ -105,7 +122,7 @@ func TestOf(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
-			for _, w := range reach.Of(router(c.firewall, c.forward, c.outward)) {
+			for _, w := range reach.Of(router(c.firewall, c.forward, c.outward, c.inward...)) {
 				got = append(got, w.String())
 			}
 			if !slices.Equal(got, c.want) {

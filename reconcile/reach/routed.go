@@ -16,10 +16,13 @@ func ofFamily(all []*Router, family int) []*Router {
 // routed tries the guests of a router that translates nothing from everywhere: all
 // of them alike, by their prefix, and those that rules tell from the rest.
 func (r *Router) routed(g *grid) []trial {
-	if len(r.links[guest]) == 0 || len(r.links[public]) == 0 {
+	if len(r.links[public]) == 0 {
 		return nil
 	}
-	targets := g.within(r.links[guest][0].Masked())
+	var targets []place
+	for _, link := range r.inner() {
+		targets = append(targets, g.within(r.links[link][0].Masked())...)
+	}
 	var out []trial
 	for _, from := range g.outside() {
 		for _, to := range targets {
@@ -49,6 +52,7 @@ func (g *grid) within(net netip.Prefix) []place {
 			out[i].name = out[i].cidr.Addr().String()
 		}
 	}
+	out = g.alike(out, g.to)
 	taken := append([]netip.Prefix{netip.PrefixFrom(net.Addr(), net.Addr().BitLen())}, part...)
 	for _, a := range g.own {
 		taken = append(taken, netip.PrefixFrom(a, a.BitLen()))

@@ -19,7 +19,7 @@ const FormatVersion = 1
 // Kinds lists every kind there is.
 func Kinds() []Kind {
 	return []Kind{
-		KindBridge, KindPort, KindTunnel, KindFlows, KindNS, KindLink, KindAddr, KindRoute, KindSysctl,
+		KindBridge, KindPort, KindTunnel, KindFlows, KindNS, KindLink, KindAddr, KindRoute, KindRule, KindSysctl,
 		KindBridgePort, KindQdisc, KindChain, KindSet, KindFile, KindProcess,
 	}
 }
@@ -43,6 +43,8 @@ func decodeState(kind Kind, b []byte) (State, error) {
 		return decodeAs[Addr](b)
 	case KindRoute:
 		return decodeAs[Route](b)
+	case KindRule:
+		return decodeAs[RoutingRule](b)
 	case KindSysctl:
 		return decodeAs[Sysctl](b)
 	case KindBridgePort:
@@ -336,11 +338,12 @@ type partJSON struct {
 	Secret string `json:"secret,omitempty"`
 	Hidden bool   `json:"hidden,omitempty"`
 	Digest string `json:"digest,omitempty"`
+	At     string `json:"at,omitempty"`
 }
 
 // MarshalJSON implements json.Marshaler.
 func (p Part) MarshalJSON() ([]byte, error) {
-	w := partJSON{Text: p.Text, Secret: p.Secret, Hidden: p.Hidden, Digest: p.Digest}
+	w := partJSON{Text: p.Text, Secret: p.Secret, Hidden: p.Hidden, Digest: p.Digest, At: p.At}
 	if !utf8.ValidString(p.Text) {
 		w.Text, w.Bytes = "", []byte(p.Text)
 	}
@@ -353,7 +356,7 @@ func (p *Part) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &w); err != nil {
 		return err
 	}
-	*p = Part{Text: w.Text, Secret: w.Secret, Hidden: w.Hidden, Digest: w.Digest}
+	*p = Part{Text: w.Text, Secret: w.Secret, Hidden: w.Hidden, Digest: w.Digest, At: w.At}
 	if len(w.Bytes) > 0 {
 		p.Text = string(w.Bytes)
 	}

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"weft.dev/schema"
 )
@@ -68,9 +69,9 @@ func drawState(r *rand.Rand, kind Kind) State {
 	case KindFlows:
 		return drawFlows(r, word, ids)
 	case KindNS:
-		return NS{word(), Owner(word())}
+		return NS{word(), Owner(word()), &Health{Name: word(), Every: time.Duration(r.IntN(9)), Probes: probes(word), Turn: r.IntN(2), Turns: 2}}
 	case KindLink:
-		l := Link{NS: word(), Name: word(), Host: word(), MAC: word(), MTU: number(), Up: flag(), Of: word(), TxOff: flag()}
+		l := Link{NS: word(), Name: word(), Host: word(), MAC: word(), MTU: number(), Up: flag(), Of: word(), TxOff: flag(), Meter: &Meter{Of: word(), Name: word(), Account: word(), Direction: word()}}
 		switch r.IntN(5) {
 		case 4:
 			l.Takeover = &Takeover{word(), []netip.Prefix{prefix()}, []Way{{prefix(), addr()}}}
@@ -96,9 +97,11 @@ func drawState(r *rand.Rand, kind Kind) State {
 	case KindQdisc:
 		return Qdisc{word(), word(), number(), flag(), word(), word(), maybe()}
 	case KindAddr:
-		return Addr{word(), word(), prefix(), maybe()}
+		return Addr{word(), word(), prefix(), maybe(), maybe()}
 	case KindRoute:
-		return Route{word(), prefix(), addr(), word(), maybe()}
+		return Route{word(), prefix(), addr(), word(), maybe(), maybe()}
+	case KindRule:
+		return RoutingRule{word(), uint32(number()), word(), prefix(), addr(), uint32(number()), uint32(number()), flag()}
 	case KindSysctl:
 		return Sysctl{word(), word(), word(), ids(), maybe()}
 	case KindChain:
@@ -110,18 +113,18 @@ func drawState(r *rand.Rand, kind Kind) State {
 		}
 		return s
 	case KindFile:
-		f := File{Path: word(), Mode: r.Uint32(), Nic: word()}
+		f := File{Path: word(), Mode: r.Uint32(), Nic: word(), Image: word()}
 		for range r.IntN(4) {
 			text := word()
 			if flag() {
 				text = string([]byte{0xff, 0x00, byte(r.IntN(256))})
 			}
-			f.Parts = append(f.Parts, Part{Text: text}, Part{Secret: word(), Digest: word()}, Part{Text: word(), Hidden: flag(), Digest: word()})
+			f.Parts = append(f.Parts, Part{Text: text}, Part{Secret: word(), Digest: word()}, Part{Text: word(), Hidden: flag(), Digest: word(), At: word()})
 			f.Authors = append(f.Authors, Lines{r.IntN(9), r.IntN(9), drawAuthor(r, word)})
 		}
 		return f
 	case KindProcess:
-		return Process{word(), word(), words(), r.Uint64(), r.Uint64(), word(), words(), ids()}
+		return Process{word(), word(), words(), r.Uint64(), r.Uint64(), word(), words(), ids(), probes(word)}
 	}
 	panic("no states are drawn of kind " + string(kind))
 }
@@ -144,7 +147,7 @@ func drawAuthor(r *rand.Rand, word func() string) Author {
 }
 
 func drawChain(r *rand.Rand, word func() string, prefix func() netip.Prefix, addr func() netip.Addr) State {
-	c := Chain{NS: word(), Family: r.IntN(7), Table: word(), Name: word(), Policy: word()}
+	c := Chain{NS: word(), Family: r.IntN(7), Table: word(), Name: word(), Policy: word(), Meter: &Meter{Of: word(), Name: word()}}
 	for range r.IntN(4) {
 		ports := []schema.PortRange{{From: uint16(r.IntN(65536)), To: uint16(r.IntN(65536))}}
 		c.Rules = append(c.Rules, Rule{
@@ -152,12 +155,17 @@ func drawChain(r *rand.Rand, word func() string, prefix func() netip.Prefix, add
 			Match: Match{
 				In: word(), Out: word(), Src: prefix(), Dst: prefix(), NotDst: r.IntN(2) == 0, SrcSet: word(), DstSet: word(), Proto: word(),
 				SrcPorts: ports, DstPorts: ports, ICMPType: r.IntN(256), ICMPCode: r.IntN(256), CT: []string{word()}, OrigDst: prefix(),
-				SYN: r.IntN(2) == 0, Mark: r.Uint32(),
+				SYN: r.IntN(2) == 0, Mark: r.Uint32(), IPsec: []string{"", "in", "out", "clear"}[r.IntN(4)], Nth: r.IntN(9), Hash: Hash{Nodes: r.IntN(32), Mask: r.Uint32(), Seed: r.Uint32()},
 			},
-			Do: Verdict{Target: word(), Jump: word(), To: addr(), Ports: ports[0], Base: uint16(r.IntN(65536)), Mark: r.Uint32()},
+			Behind: []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, 1}), uint16(r.IntN(65536)))},
+			Do:     Verdict{Target: word(), Jump: word(), To: addr(), Ports: ports[0], Base: uint16(r.IntN(65536)), Mark: r.Uint32()},
 		})
 	}
 	return c
+}
+
+func probes(word func() string) []Probe {
+	return []Probe{{Service: word(), Kind: ProbeDNS, At: word(), Path: word(), Ask: word(), Want: word(), Link: word(), Outside: true, Process: word()}, {Service: word()}}
 }
 
 func roundTrip(t *testing.T, from, to any) []byte {

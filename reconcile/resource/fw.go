@@ -20,6 +20,8 @@ type Chain struct {
 	// Policy is ACCEPT or DROP on a built-in chain, "" on others.
 	Policy string `json:"policy,omitempty"`
 	Rules  []Rule `json:"rules,omitempty"`
+	// Meter is what its first rule counts; nil: nothing that is told.
+	Meter *Meter `json:"meter,omitempty"`
 }
 
 // ChainID is the ID of a chain.
@@ -78,6 +80,9 @@ type Rule struct {
 	Match  Match      `json:"match"`
 	Do     Verdict    `json:"do"`
 	Origin schema.Pos `json:"origin,omitzero"`
+	// Behind is whom a service of the router passes on what the rule lets in. It is
+	// no part of a state.
+	Behind []netip.AddrPort `json:"behind,omitempty"`
 }
 
 // String is the rule for people.
@@ -109,6 +114,22 @@ type Match struct {
 	OrigDst netip.Prefix `json:"origDst,omitzero"`
 	SYN     bool         `json:"syn,omitempty"` // tcp SYN without RST
 	Mark    uint32       `json:"mark,omitempty"`
+	// IPsec is "in" for what came out of a tunnel of the kernel's, "out" for what is going
+	// into one, "clear" for what is leaving by none.
+	IPsec string `json:"ipsec,omitempty"`
+	// Nth matches the first of every so many packets that come here; 0 = any.
+	Nth int `json:"nth,omitempty"`
+	// Hash matches some clients, always the same.
+	Hash Hash `json:"hash,omitzero"`
+}
+
+// Hash divides clients by their address into Nodes (1 to 32) equal parts, and is
+// those whose bit is in Mask. Seed makes one division differ from another. Zero is
+// all clients.
+type Hash struct {
+	Nodes int    `json:"nodes"`
+	Mask  uint32 `json:"mask"`
+	Seed  uint32 `json:"seed"`
 }
 
 // plainMatch is a Match without methods.
@@ -190,6 +211,13 @@ func (m Match) String() string {
 	if m.Mark != 0 {
 		add("mark", fmt.Sprintf("%#x", m.Mark))
 	}
+	add("ipsec", m.IPsec)
+	if m.Nth > 0 {
+		add("nth", fmt.Sprint(m.Nth))
+	}
+	if h := m.Hash; h != (Hash{}) {
+		add("hash", fmt.Sprintf("%#x of %d by %#x", h.Mask, h.Nodes, h.Seed))
+	}
 	return b.String()
 }
 
@@ -210,7 +238,8 @@ func ports(l []schema.PortRange) string {
 
 // Verdict is what a rule does. Exactly one of Target and Jump is set.
 type Verdict struct {
-	// Target is ACCEPT DROP RETURN REJECT DNAT SNAT CLAMPMSS MARK.
+	// Target is ACCEPT DROP RETURN REJECT DNAT SNAT CLAMPMSS MARK, and SAVEMARK and
+	// RESTOREMARK, which copy the packet's mark to its connection and back.
 	Target string `json:"target,omitempty"`
 	Jump   string `json:"jump,omitempty"` // a chain of the same table
 	// To and Ports are the new destination (DNAT) or source (SNAT). Ports
@@ -220,6 +249,8 @@ type Verdict struct {
 	Ports schema.PortRange `json:"ports,omitzero"`
 	Base  uint16           `json:"base,omitempty"`
 	Mark  uint32           `json:"mark,omitempty"`
+	// Mask are the bits of the mark that count; 0 is all.
+	Mask uint32 `json:"mask,omitempty"`
 }
 
 // String is the verdict for people and fingerprints; it is complete.
@@ -239,6 +270,9 @@ func (v Verdict) String() string {
 	}
 	if v.Mark != 0 {
 		s += fmt.Sprintf(" %#x", v.Mark)
+	}
+	if v.Mask != 0 {
+		s += fmt.Sprintf(" of %#x", v.Mask)
 	}
 	return s
 }

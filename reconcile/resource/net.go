@@ -9,6 +9,8 @@ import (
 type NS struct {
 	Name  string `json:"name"`
 	Owner Owner  `json:"owner"` // written as the alias of lo
+	// Health is how its services are looked after; nil: not at all.
+	Health *Health `json:"health,omitempty"`
 }
 
 // ID implements State.
@@ -45,6 +47,8 @@ type Link struct {
 	// Takeover moves what the link has of addresses and routes away; they come back
 	// when weft lets go of it.
 	Takeover *Takeover `json:"takeover,omitempty"`
+	// Meter is what its counters are of, in a namespace; nil: of nothing that is told.
+	Meter *Meter `json:"meter,omitempty"`
 	// At most one of these is set, and then neither Host nor Of.
 	Bridge *LinuxBridge `json:"bridge,omitempty"`
 	VLAN   *VLAN        `json:"vlan,omitempty"`
@@ -142,6 +146,9 @@ type Addr struct {
 	// After is what has to be in place before, such as the setting that switches
 	// IPv6 on.
 	After *ID `json:"after,omitempty"`
+	// With says that a daemon gives and takes it: it is to be there exactly when that
+	// address is, which may be this one.
+	With *ID `json:"with,omitempty"`
 }
 
 // ID implements State.
@@ -170,11 +177,25 @@ func (a Addr) Claims() []string {
 
 // Fingerprint implements State.
 func (a Addr) Fingerprint() uint64 {
-	return newHash(string(KindAddr)).str(a.NS).str(a.Link).str(a.Prefix.String()).sum()
+	return newHash(string(KindAddr)).str(a.NS).str(a.Link).str(a.Prefix.String()).opt(withName(a.With)).sum()
 }
 
 // Fields implements State.
-func (Addr) Fields() []Field { return nil }
+func (a Addr) Fields() []Field { return withField(a.With) }
+
+func withName(with *ID) string {
+	if with == nil {
+		return ""
+	}
+	return "with " + with.Name
+}
+
+func withField(with *ID) []Field {
+	if with == nil {
+		return nil
+	}
+	return []Field{{Name: "comes-with", Value: with.Name}}
+}
 
 // Route is a route with weft's protocol number.
 type Route struct {
@@ -184,6 +205,8 @@ type Route struct {
 	Dev string       `json:"dev"`
 	// From is the net.addr that makes Via reachable, if weft sets it.
 	From *ID `json:"from,omitempty"`
+	// With is that of Addr: a daemon gives and takes the route with that address.
+	With *ID `json:"with,omitempty"`
 }
 
 // ID implements State. One route per destination in the main table.
@@ -202,7 +225,7 @@ func (r Route) Needs() []ID {
 
 // Fingerprint implements State.
 func (r Route) Fingerprint() uint64 {
-	return newHash(string(KindRoute)).str(r.NS).str(r.Dst.String()).str(r.Via.String()).str(r.Dev).sum()
+	return newHash(string(KindRoute)).str(r.NS).str(r.Dst.String()).str(r.Via.String()).str(r.Dev).opt(withName(r.With)).sum()
 }
 
 // Fields implements State.
@@ -211,7 +234,7 @@ func (r Route) Fields() []Field {
 	if r.Via.IsValid() {
 		via = r.Via.String()
 	}
-	return []Field{{Name: "via", Value: via}, {Name: "dev", Value: r.Dev, Fixed: true}}
+	return append([]Field{{Name: "via", Value: via}, {Name: "dev", Value: r.Dev, Fixed: true}}, withField(r.With)...)
 }
 
 // Sysctl is a kernel setting inside a namespace of weft's.

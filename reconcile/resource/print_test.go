@@ -19,8 +19,9 @@ func samples() []resource.State {
 		In: "eth0", Out: "eth1", Src: net, Dst: net, NotDst: true, SrcSet: "a", DstSet: "b", Proto: "tcp",
 		SrcPorts: []schema.PortRange{{From: 1, To: 2}}, DstPorts: []schema.PortRange{{From: 3, To: 4}},
 		ICMPType: 9, ICMPCode: 1, CT: []string{"NEW"}, OrigDst: net, SYN: true, Mark: 7,
+		IPsec: "in", Nth: 2, Hash: resource.Hash{Nodes: 2, Mask: 1, Seed: 3},
 	}
-	do := resource.Verdict{Target: "DNAT", To: addr, Ports: schema.PortRange{From: 80, To: 81}, Base: 8000, Mark: 3}
+	do := resource.Verdict{Target: "DNAT", To: addr, Ports: schema.PortRange{From: 80, To: 81}, Base: 8000, Mark: 3, Mask: 7}
 	author := resource.Author{Pos: schema.Pos{File: "f", Line: 1}, NIC: "a/b/c"}
 	return []resource.State{
 		resource.Bridge{Name: "br", Datapath: "netdev", FailMode: "secure", Existing: true, Adopt: true, MTU: 1600, MAC: "02:00:00:00:00:02"},
@@ -30,23 +31,25 @@ func samples() []resource.State {
 			By: 1, Table: 1, Priority: 2, Match: []resource.Cond{{Field: resource.FieldReg0, Value: 1, Mask: 3, Sym: "s"}},
 			Do: []resource.Act{{Op: resource.OpSet, Field: resource.FieldReg2, Value: 4, Table: 5, Sym: "z"}},
 		}}, Ports: []resource.ID{id}, Authors: []resource.Author{author}},
-		resource.NS{Name: "n", Owner: "network/a/b"},
-		resource.Link{NS: "n", Name: "eth0", Host: "w0", MAC: "02:00:00:00:00:01", MTU: 1500, Up: true, Of: "br", TxOff: true, Bridge: &resource.LinuxBridge{}, VLAN: &resource.VLAN{}, VXLAN: &resource.VXLAN{}},
-		resource.Addr{NS: "n", Link: "eth0", Prefix: netip.MustParsePrefix("10.0.0.1/24")},
-		resource.Route{NS: "n", Dst: net, Via: addr, Dev: "eth0", From: &id},
+		resource.NS{Name: "n", Owner: "network/a/b", Health: &resource.Health{Name: "router/a/b"}},
+		resource.Link{NS: "n", Name: "eth0", Host: "w0", MAC: "02:00:00:00:00:01", MTU: 1500, Up: true, Of: "br", TxOff: true, Bridge: &resource.LinuxBridge{}, VLAN: &resource.VLAN{}, VXLAN: &resource.VXLAN{}, Meter: &resource.Meter{Of: "vpn"}},
+		resource.Addr{NS: "n", Link: "eth0", Prefix: netip.MustParsePrefix("10.0.0.1/24"), With: &id},
+		resource.Route{NS: "n", Dst: net, Via: addr, Dev: "eth0", From: &id, With: &id},
+		resource.RoutingRule{NS: "n", Table: 1001, Dev: "eth1", Net: net, Via: addr, Mark: 1 << 16, Mask: 0xffff0000},
 		resource.Sysctl{NS: "n", Key: "net.ipv4.ip_forward", Value: "1", After: []resource.ID{id}, Link: &id},
 		resource.BridgePort{
 			Bridge: "br", Name: "p", IfaceID: "a/b/c", MAC: "02:00:00:00:00:01", Uplink: true, Addressed: true, Isolated: true,
 			Static: true, NeighSuppress: true, Guard: guard(net, addr), Link: &id, Guards: []resource.ID{id},
 		},
 		resource.Qdisc{NS: "n", Link: "eth0", Mbit: 10, Ingress: true, IfaceID: "a/b/c", MAC: "02:00:00:00:00:01", Below: &id},
-		resource.Chain{NS: "n", Family: 4, Table: "nat", Name: "C", Policy: "DROP", Rules: []resource.Rule{{Name: "r", Match: match, Do: do, Origin: schema.Pos{File: "f", Line: 1, Col: 1}}}},
+		resource.Chain{NS: "n", Family: 4, Table: "nat", Name: "C", Policy: "DROP", Rules: []resource.Rule{{Name: "r", Match: match, Do: do, Origin: schema.Pos{File: "f", Line: 1, Col: 1}, Behind: []netip.AddrPort{netip.AddrPortFrom(addr, 80)}}}, Meter: &resource.Meter{Of: "publicip"}},
 		resource.Chain{NS: "n", Family: 4, Table: "nat", Name: "C", Rules: []resource.Rule{{Do: resource.Verdict{Jump: "D"}}}},
 		resource.AddrSet{NS: "n", Name: "s", Family: 4, Members: []netip.Prefix{net}},
 		resource.File{Path: "a/b", Mode: 0o644, Parts: []resource.Part{{Text: "t"}}, Nic: "a/b/c", Authors: []resource.Lines{{N: 1, By: author}}},
 		resource.File{Path: "a/b", Mode: 0o600, Parts: []resource.Part{{Secret: "/etc/x", Digest: "d"}}},
 		resource.File{Path: "a/b", Mode: 0o600, Parts: []resource.Part{{Text: "t", Hidden: true}}},
-		resource.Process{Name: "n/d", NS: "n", Argv: []string{"d", "-k"}, Start: 1, Load: 2, Reload: "HUP", Test: []string{"d", "-t"}, After: []resource.ID{id}},
+		resource.File{Path: "a/b", Mode: 0o600, Parts: []resource.Part{{Text: "t", At: "c/d"}}, Image: "v"},
+		resource.Process{Name: "n/d", NS: "n", Argv: []string{"d", "-k"}, Start: 1, Load: 2, Reload: "HUP", Test: []string{"d", "-t"}, After: []resource.ID{id}, Probes: []resource.Probe{{Service: "dns"}}},
 	}
 }
 
@@ -65,7 +68,8 @@ func guard(net netip.Prefix, addr netip.Addr) *resource.Guard {
 var silent = []string{
 	"Bridge.Adopt", "Port.Link", "Port.Guards", "Tunnel.Endpoint", "Flows.Ports", "Route.From", "Sysctl.After", "Sysctl.Link",
 	"BridgePort.Addressed", "BridgePort.Link", "BridgePort.Guards", "Qdisc.Below",
-	"Rule.Origin", "Flow.By", "Flows.Authors", "File.Authors", "File.Nic", "Process.Test", "Process.After",
+	"Rule.Origin", "Rule.Behind", "Flow.By", "Flows.Authors", "File.Authors", "File.Nic", "Process.Test", "Process.After",
+	"Process.Probes", "NS.Health", "Link.Meter", "Chain.Meter",
 }
 
 // TestFingerprintCoversEveryField changes each field of each kind in turn.

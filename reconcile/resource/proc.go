@@ -13,6 +13,9 @@ type File struct {
 	Mode uint32 `json:"mode"`
 	// Parts in order make the content.
 	Parts []Part `json:"parts"`
+	// Image is the label of the volume where the content is an image in ISO 9660,
+	// "" where it is text: then each part belongs to the file in it that At names.
+	Image string `json:"image,omitempty"`
 	// NIC is set on what belongs to one NIC.
 	Nic string `json:"nic,omitempty"`
 	// Authors wrote lines of the content, in order; the rest is its asker's.
@@ -28,6 +31,9 @@ type Part struct {
 	Secret string `json:"secret,omitempty"`
 	Hidden bool   `json:"hidden,omitempty"`
 	Digest string `json:"digest,omitempty"`
+	// At is a path in the image that the file is: relative, with slashes. Parts of one
+	// path follow each other.
+	At string `json:"at,omitempty"`
 }
 
 // Closed reports whether no output shows what the part holds.
@@ -45,8 +51,16 @@ func (f File) NIC() string { return f.Nic }
 // Content fingerprints what the file holds.
 func (f File) Content() uint64 {
 	h := newHash("content")
-	text := ""
+	if f.Image != "" {
+		h.str("image").str(f.Image)
+	}
+	text, at := "", ""
 	for _, p := range f.Parts {
+		if p.At != at {
+			at = p.At
+			h.str(text).str("at").str(at)
+			text = ""
+		}
 		if !p.Closed() {
 			text += p.Text
 			continue
@@ -72,7 +86,18 @@ func (f File) Fingerprint() uint64 {
 // Fields implements State. Secrets show as their reference, hidden text not at all.
 func (f File) Fields() []Field {
 	var b strings.Builder
+	if f.Image != "" {
+		b.WriteString("(an image with the label " + f.Image + ")\n")
+	}
+	at := ""
 	for _, p := range f.Parts {
+		if p.At != at {
+			at = p.At
+			if b.Len() > 0 && !strings.HasSuffix(b.String(), "\n") {
+				b.WriteByte('\n')
+			}
+			b.WriteString("/" + at + ":\n")
+		}
 		switch {
 		case p.Secret != "":
 			b.WriteString("(secret " + p.Secret + ")")
@@ -116,6 +141,9 @@ type Process struct {
 	Test []string `json:"test,omitempty"`
 	// Files, Links and whatever else has to be there before.
 	After []ID `json:"after,omitempty"`
+	// Probes are what it answers while it is well. While it does not it is started
+	// anew, and when that does not help its namespace is made anew.
+	Probes []Probe `json:"probes,omitempty"`
 }
 
 // ID implements State.

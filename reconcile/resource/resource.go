@@ -27,6 +27,7 @@ const (
 	KindLink       Kind = "net.link"
 	KindAddr       Kind = "net.addr"
 	KindRoute      Kind = "net.route"
+	KindRule       Kind = "net.rule"
 	KindSysctl     Kind = "net.sysctl"
 	KindBridgePort Kind = "net.port"
 	KindQdisc      Kind = "net.qdisc"

@@ -51,6 +51,8 @@ type Status struct {
 	Owners []Owner `json:"owners,omitempty"`
 	// NICs lists those that are expected on this host, or have a port here, by ID.
 	NICs []NIC `json:"nics,omitempty"`
+	// Routers lists how the services of the routers here are, by name.
+	Routers []Router `json:"routers,omitempty"`
 	// Drift lists what is open now, Repaired what was healed, newest first.
 	Drift    []Drift `json:"drift,omitempty"`
 	Repaired []Drift `json:"repaired,omitempty"`
@@ -70,6 +72,7 @@ const (
 	Stalled     = "Stalled"     // it will not get better without somebody
 	Drifted     = "Drifted"     // somebody else changed what is ours
 	Suspended   = "Suspended"   // weft was told to leave something alone
+	Healthy     = "Healthy"     // what the routers here serve with answers
 )
 
 // ReconcilingWaits is the reason of Reconciling while another process changes the host.
@@ -171,6 +174,7 @@ func (s *Status) Clone() *Status {
 	out.Conditions = slices.Clone(s.Conditions)
 	out.Owners = slices.Clone(s.Owners)
 	out.NICs = slices.Clone(s.NICs)
+	out.Routers = slices.Clone(s.Routers)
 	out.Drift = slices.Clone(s.Drift)
 	out.Repaired = slices.Clone(s.Repaired)
 	out.Diagnostics = slices.Clone(s.Diagnostics)

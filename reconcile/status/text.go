@@ -63,6 +63,7 @@ func (s *Status) Text(w io.Writer, style Style) error {
 	p.conditions(s)
 	p.owners(s)
 	p.nics(s)
+	p.routers(s)
 	p.drift("Drift", s.Drift)
 	p.list("In the tree", s.Diagnostics)
 	p.list("Good to know", s.Notes)
@@ -165,7 +166,7 @@ func (p *printer) revision(s *Status, rev string) string {
 func (p *printer) conditions(s *Status) {
 	var rows [][]string
 	for _, c := range s.Conditions {
-		good := c.Type == Ready
+		good := c.Type == Ready || c.Type == Healthy
 		if c.True == good {
 			continue
 		}
@@ -173,7 +174,10 @@ func (p *printer) conditions(s *Status) {
 		if c.Type == Ready {
 			name = "Not ready"
 		}
-		if c.Type == Stalled || c.Type == Ready && s.Condition(Stalled).True {
+		if c.Type == Healthy {
+			name = "Not healthy"
+		}
+		if c.Type == Stalled || c.Type == Healthy || c.Type == Ready && s.Condition(Stalled).True {
 			color = red
 		}
 		if c.Type == Ready && c.Message == s.Condition(Stalled).Message {
@@ -283,10 +287,17 @@ const (
 // table writes rows in columns; a column in which nothing stands is none. What is too
 // long in the last one goes on below it.
 func (p *printer) table(rows [][]string) {
+	if len(rows) > 0 {
+		p.line("")
+		p.rows(rows)
+	}
+}
+
+// rows are those of a table.
+func (p *printer) rows(rows [][]string) {
 	if len(rows) == 0 {
 		return
 	}
-	p.line("")
 	width := make([]int, len(rows[0]))
 	for _, r := range rows {
 		for i, c := range r {

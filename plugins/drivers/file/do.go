@@ -39,14 +39,14 @@ func (d *Driver) Do(ctx context.Context, steps []*plan.Step) []error {
 			}
 		}
 		if errs[i] == nil {
-			errs[i] = d.do(root, s)
+			errs[i] = d.do(ctx, root, s)
 		}
 		failed[s.Index] = errs[i] != nil
 	}
 	return errs
 }
 
-func (d *Driver) do(root *os.Root, s *plan.Step) error {
+func (d *Driver) do(ctx context.Context, root *os.Root, s *plan.Step) error {
 	if s.Drop {
 		if err := d.drop(root, s.ID().Name); err != nil {
 			return fmt.Errorf("remove file %s: %w", s.ID().Name, err)
@@ -57,7 +57,7 @@ func (d *Driver) do(root *os.Root, s *plan.Step) error {
 	if !ok {
 		panic(fmt.Sprintf("the file driver was given a %T", s.State()))
 	}
-	if err := d.write(root, f, s.Owner()); err != nil {
+	if err := d.write(ctx, root, f, s.Owner()); err != nil {
 		return fmt.Errorf("write file %s: %w", f.Path, err)
 	}
 	return nil
@@ -66,11 +66,11 @@ func (d *Driver) do(root *os.Root, s *plan.Step) error {
 // write makes f true. The mark of a file with secrets is written before it and
 // that of another after it: whatever happens in between, secrets are not taken
 // for text.
-func (d *Driver) write(root *os.Root, f resource.File, owner resource.Owner) error {
+func (d *Driver) write(ctx context.Context, root *os.Root, f resource.File, owner resource.Owner) error {
 	if err := check(f.Path); err != nil {
 		return err
 	}
-	content, m, err := d.render(f)
+	content, m, err := d.render(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -93,24 +93,12 @@ func (d *Driver) write(root *os.Root, f resource.File, owner resource.Owner) err
 }
 
 // render opens the secrets of f.
-func (d *Driver) render(f resource.File) ([]byte, mark, error) {
-	m := mark{Path: f.Path, Nic: f.Nic}
-	var content []byte
-	for _, p := range f.Parts {
-		if p.Secret == "" {
-			content = append(content, p.Text...)
-			continue
-		}
-		value, err := d.openSecret(p.Secret)
-		if err != nil {
-			return nil, m, err
-		}
-		content = append(content, value...)
+func (d *Driver) render(ctx context.Context, f resource.File) ([]byte, mark, error) {
+	m := mark{Path: f.Path, Nic: f.Nic, Image: f.Image}
+	content, err := d.content(ctx, f)
+	if err != nil || !opaque(f) {
+		return content, m, err
 	}
-	if !hasSecret(f.Parts) {
-		return content, m, nil
-	}
-	var err error
 	if m.Parts, err = d.fill(f.Parts); err != nil {
 		return nil, m, err
 	}

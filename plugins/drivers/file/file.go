@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -32,6 +33,8 @@ type Driver struct {
 	marks *host.Marks
 	open  func(path string) ([]byte, error)
 
+	sources *sources // what Watch shall hear of beside the directory
+
 	mu     sync.Mutex // held while the directory is read or written
 	secret keys
 }
@@ -40,7 +43,7 @@ type Driver struct {
 // names; see Below. Its errors must not quote what it read.
 func New(h *host.Host, open func(path string) ([]byte, error)) *Driver {
 	return &Driver{
-		host: h, dir: Dir(h), marks: h.Marks("file"), open: open,
+		host: h, dir: Dir(h), marks: h.Marks("file"), open: open, sources: newSources(),
 		secret: keys{path: filepath.Join(h.StateDir, "digest.key")},
 	}
 }
@@ -57,8 +60,9 @@ type mark struct {
 	Owner resource.Owner `json:"owner"`
 	Nic   string         `json:"nic,omitempty"`
 	// Parts and Sum, a keyed digest of the whole content, are there for files
-	// with secret parts only: their content is never shown.
+	// with secret parts, whose content is never shown, and for images, only.
 	Parts []resource.Part `json:"parts,omitempty"`
+	Image string          `json:"image,omitempty"`
 	Sum   string          `json:"sum,omitempty"`
 }
 
@@ -77,13 +81,9 @@ func check(path string) error {
 	return nil
 }
 
-func hasSecret(parts []resource.Part) bool {
-	for _, p := range parts {
-		if p.Closed() {
-			return true
-		}
-	}
-	return false
+// opaque reports whether what f is asked for cannot be told from its content.
+func opaque(f resource.File) bool {
+	return f.Image != "" || slices.ContainsFunc(f.Parts, func(p resource.Part) bool { return p.Closed() })
 }
 
 // dirMode is that of directories, whatever our umask is: daemons read files after

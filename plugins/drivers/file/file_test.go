@@ -420,3 +420,30 @@ func TestWatch(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A secret that changed is noticed, also where another file took its place.
+func TestWatchSecrets(t *testing.T) {
+	w := newWorld(t)
+	path := w.secret("psk", "hunter2")
+	d := w.driver()
+	ctx, cancel := context.WithCancel(context.Background())
+	wakes, done := make(chan struct{}, 100), make(chan error)
+	go func() { done <- d.Watch(ctx, func(driver.Scope) { wakes <- struct{}{} }) }()
+	if _, err := d.fill([]resource.Part{{Secret: path}}); err != nil {
+		t.Fatal(err)
+	}
+	// The watch may not be there yet: write until it is heard.
+	for heard := false; !heard; {
+		w.secret(".psk", "correct horse")
+		must(t, os.Rename(filepath.Join(w.secrets, ".psk"), path))
+		select {
+		case <-wakes:
+			heard = true
+		default:
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

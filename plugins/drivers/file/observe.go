@@ -88,7 +88,7 @@ func (d *Driver) enter(shut map[string]fs.FileMode, name string, e fs.DirEntry) 
 func (d *Driver) look(root *os.Root, name string, e fs.DirEntry, desired resource.Set) (resource.Entry, error) {
 	var m mark
 	marked := d.marks.Load(markKey(name), &m) && m.Path == name
-	f := resource.File{Path: name, Nic: m.Nic}
+	f := resource.File{Path: name, Nic: m.Nic, Image: m.Image}
 	owner := m.Owner
 	want, wanted := desired[f.ID()].State.(resource.File)
 	if !marked && wanted {
@@ -105,7 +105,7 @@ func (d *Driver) look(root *os.Root, name string, e fs.DirEntry, desired resourc
 		f.Parts = words("something that is no file: %s", info.Mode().Type())
 	case info.Size() > maxShown:
 		f.Parts = words("%d bytes, more than weft writes", info.Size())
-	case !marked && (!wanted || hasSecret(want.Parts)):
+	case !marked && (!wanted || opaque(want)):
 		f.Parts = words("content that weft did not write")
 	default:
 		content, err := readAll(root, name)

@@ -63,6 +63,9 @@ func reason(err error) error {
 // part of it.
 func (d *Driver) openSecret(path string) ([]byte, error) {
 	b, err := d.open(path)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		d.sources.add(path)
+	}
 	if n := len(b); n > 0 && b[n-1] == '\n' {
 		b = b[:n-1]
 	}

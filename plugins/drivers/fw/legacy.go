@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"io/fs"
+	"iter"
 	"os"
 	"strings"
 	"unsafe"
@@ -73,6 +74,31 @@ func legacyPrint(h *host.Host, ns string) (sum uint64, has []int, ok bool) {
 
 // read returns the raw entries of a table with zero counters.
 func (x xtables) read(fd int, table string) ([]byte, error) {
+	b, err := x.entries(fd, table)
+	if err != nil {
+		return nil, err
+	}
+	for e := range x.each(b) {
+		clear(e[x.counters : x.counters+16])
+	}
+	return b, nil
+}
+
+// each yields the entries of a table, one by one.
+func (x xtables) each(b []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for at := entriesHead; at+x.counters+16 <= len(b); {
+			step := int(binary.NativeEndian.Uint16(b[at+x.next:]))
+			if !yield(b[at:min(at+max(step, x.counters+16), len(b))]) || step == 0 {
+				return
+			}
+			at += step
+		}
+	}
+}
+
+// entries returns the raw entries of a table.
+func (x xtables) entries(fd int, table string) ([]byte, error) {
 	for try := 0; ; try++ {
 		info := make([]byte, infoLen)
 		copy(info[:nameLen-1], table)
@@ -89,14 +115,6 @@ func (x xtables) read(fd int, table string) ([]byte, error) {
 		}
 		if err != nil {
 			return nil, err
-		}
-		for at := entriesHead; at+x.counters+16 <= len(b); {
-			clear(b[at+x.counters : at+x.counters+16])
-			step := int(binary.NativeEndian.Uint16(b[at+x.next:]))
-			if step == 0 {
-				break
-			}
-			at += step
 		}
 		return b, nil
 	}

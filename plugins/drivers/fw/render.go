@@ -36,7 +36,7 @@ var (
 var ctStates = []string{"NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED", "DNAT", "SNAT"}
 
 // targets are words that no chain may be called, among others those of verdicts.
-var targets = []string{"ACCEPT", "DROP", "RETURN", "REJECT", "DNAT", "SNAT", "TCPMSS", "MARK", "QUEUE"}
+var targets = []string{"ACCEPT", "DROP", "RETURN", "REJECT", "DNAT", "SNAT", "TCPMSS", "MARK", "CONNMARK", "QUEUE"}
 
 // render returns the lines of iptables-restore that make the rules of c, each
 // beginning with "-A".
@@ -84,7 +84,7 @@ func (r *rule) add(words ...string) { r.words = append(r.words, words...) }
 // lines renders one rule: several lines where it has more ports than one line
 // takes.
 func (r *rule) lines(owner resource.Owner) ([]string, error) {
-	for _, f := range []func() error{r.ends, r.protocol, r.states} {
+	for _, f := range []func() error{r.ends, r.protocol, r.states, r.shares} {
 		if err := f(); err != nil {
 			return nil, err
 		}
@@ -249,9 +249,36 @@ func (r *rule) states() error {
 		}
 		r.add("--ctorigdst", m.OrigDst.Masked().String())
 	}
+	switch m.IPsec {
+	case "":
+	case "in", "out":
+		r.add("-m", "policy", "--dir", m.IPsec, "--pol", "ipsec")
+	case "clear":
+		r.add("-m", "policy", "--dir", "out", "--pol", "none")
+	default:
+		return fmt.Errorf("%q is none of in, out and clear", m.IPsec)
+	}
 	if m.Mark != 0 {
 		r.add("-m", "mark", "--mark", fmt.Sprintf("%#x", m.Mark))
 	}
+	return nil
+}
+
+// shares renders which part of what comes here a rule is for.
+func (r *rule) shares() error {
+	if n := r.Match.Nth; n < 0 {
+		return fmt.Errorf("one of %d packets", n)
+	} else if n > 0 {
+		r.add("-m", "statistic", "--mode", "nth", "--every", strconv.Itoa(n), "--packet", "0")
+	}
+	h := r.Match.Hash
+	switch {
+	case h == resource.Hash{}:
+		return nil
+	case h.Nodes < 1 || h.Nodes > 32 || h.Mask == 0 || uint64(h.Mask) >= 1<<h.Nodes:
+		return fmt.Errorf("parts %#x of %d are none of 1 to 32", h.Mask, h.Nodes)
+	}
+	r.add("-m", "cluster", "--cluster-total-nodes", strconv.Itoa(h.Nodes), "--cluster-local-nodemask", fmt.Sprintf("%#x", h.Mask), "--cluster-hash-seed", fmt.Sprintf("%#x", h.Seed))
 	return nil
 }
 

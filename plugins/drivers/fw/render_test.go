@@ -59,7 +59,15 @@ func TestRender(t *testing.T) {
 			[]string{"-p udp # -j DNAT --to-destination [2001:db8::1]:1-2"}},
 		{"snat", "nat", 4, resource.Rule{Do: resource.Verdict{Target: "SNAT", To: to}}, []string{"# -j SNAT --to-source 10.0.0.5"}},
 		{"mss", "mangle", 4, resource.Rule{Match: resource.Match{Proto: "tcp"}, Do: resource.Verdict{Target: "CLAMPMSS"}}, []string{"-p tcp -m tcp --tcp-flags SYN,RST SYN # -j TCPMSS --clamp-mss-to-pmtu"}},
+		{"mark of some bits", "mangle", 4, resource.Rule{Do: resource.Verdict{Target: "MARK", Mark: 0x10000, Mask: 0xffff0000}}, []string{"# -j MARK --set-xmark 0x10000/0xffff0000"}},
+		{"save mark", "mangle", 4, resource.Rule{Do: resource.Verdict{Target: "SAVEMARK", Mask: 0xffff0000}}, []string{"# -j CONNMARK --save-mark --nfmask 0xffff0000 --ctmask 0xffff0000"}},
+		{"restore mark", "mangle", 4, resource.Rule{Do: resource.Verdict{Target: "RESTOREMARK"}}, []string{"# -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff"}},
 		{"mark", "mangle", 4, resource.Rule{Do: resource.Verdict{Target: "MARK", Mark: 255}}, []string{"# -j MARK --set-xmark 0xff/0xffffffff"}},
+		{"out of a tunnel", "filter", 4, resource.Rule{Match: resource.Match{IPsec: "in"}, Do: accept}, []string{"-m policy --dir in --pol ipsec # -j ACCEPT"}},
+		{"past the tunnel", "filter", 4, resource.Rule{Match: resource.Match{IPsec: "clear"}, Do: accept}, []string{"-m policy --dir out --pol none # -j ACCEPT"}},
+		{"nth", "nat", 4, resource.Rule{Match: resource.Match{Nth: 3}, Do: resource.Verdict{Target: "DNAT", To: to}}, []string{"-m statistic --mode nth --every 3 --packet 0 # -j DNAT --to-destination 10.0.0.5"}},
+		{"hash", "nat", 4, resource.Rule{Match: resource.Match{Hash: resource.Hash{Nodes: 3, Mask: 5, Seed: 255}}, Do: resource.Verdict{Target: "DNAT", To: to}},
+			[]string{"-m cluster --cluster-total-nodes 3 --cluster-local-nodemask 0x5 --cluster-hash-seed 0xff # -j DNAT --to-destination 10.0.0.5"}},
 		{"jump", "filter", 4, resource.Rule{Do: resource.Verdict{Jump: "EGRESS"}}, []string{"# -j EGRESS"}},
 	}
 	for _, c := range cases {
@@ -111,6 +119,12 @@ func TestRenderRefuses(t *testing.T) {
 		"state":             {Match: resource.Match{CT: []string{"NEW -j ACCEPT"}}, Do: accept},
 		"address of accept": {Do: resource.Verdict{Target: "ACCEPT", To: to}},
 		"dnat in filter":    {Do: resource.Verdict{Target: "DNAT", To: to}},
+		"ipsec":             {Match: resource.Match{IPsec: "in --pol none"}, Do: accept},
+		"nth negative":      {Match: resource.Match{Nth: -1}, Do: accept},
+		"hash of none":      {Match: resource.Match{Hash: resource.Hash{Mask: 1}}, Do: accept},
+		"hash of 33":        {Match: resource.Match{Hash: resource.Hash{Nodes: 33, Mask: 1}}, Do: accept},
+		"hash outside":      {Match: resource.Match{Hash: resource.Hash{Nodes: 2, Mask: 4}}, Do: accept},
+		"hash nobody":       {Match: resource.Match{Hash: resource.Hash{Nodes: 2}}, Do: accept},
 		"mss of all":        {Do: resource.Verdict{Target: "CLAMPMSS"}},
 	}
 	for name, r := range rules {

@@ -195,6 +195,8 @@ func firewall(ns string) []resource.State {
 		}},
 		resource.Chain{NS: ns, Family: 4, Table: "mangle", Name: "FORWARD", Policy: "ACCEPT", Rules: []resource.Rule{
 			{Name: "mss", Match: resource.Match{Proto: "tcp", SYN: true}, Do: resource.Verdict{Target: "CLAMPMSS"}},
+			{Name: "save", Match: resource.Match{In: "eth1", CT: []string{"NEW"}}, Do: resource.Verdict{Target: "SAVEMARK", Mask: 0xffff0000}},
+			{Name: "restore", Match: resource.Match{In: "eth0"}, Do: resource.Verdict{Target: "RESTOREMARK", Mask: 0xffff0000}},
 			{Name: "mark", Match: resource.Match{In: "eth0"}, Do: resource.Verdict{Target: "MARK", Mark: 7}},
 		}},
 		resource.Chain{NS: ns, Family: 4, Table: "nat", Name: "PREROUTING", Policy: "ACCEPT", Rules: []resource.Rule{

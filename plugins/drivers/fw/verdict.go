@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 
+	"weft.dev/reconcile/resource"
 	"weft.dev/schema"
 )
 
@@ -34,11 +35,23 @@ func (r *rule) verdict() error {
 	case "CLAMPMSS":
 		r.add("-j", "TCPMSS", "--clamp-mss-to-pmtu")
 	case "MARK":
-		r.add("-j", "MARK", "--set-xmark", fmt.Sprintf("%#x/0xffffffff", v.Mark))
+		r.add("-j", "MARK", "--set-xmark", fmt.Sprintf("%#x/%#x", v.Mark, maskOf(v)))
+	case "SAVEMARK", "RESTOREMARK":
+		mask := fmt.Sprintf("%#x", maskOf(v))
+		how := map[string]string{"SAVEMARK": "--save-mark", "RESTOREMARK": "--restore-mark"}[v.Target]
+		r.add("-j", "CONNMARK", how, "--nfmask", mask, "--ctmask", mask)
 	default:
 		return fmt.Errorf("%q is no target", v.Target)
 	}
 	return nil
+}
+
+// maskOf are the bits of a mark that v is about.
+func maskOf(v resource.Verdict) uint32 {
+	if v.Mask == 0 {
+		return 0xffffffff
+	}
+	return v.Mask
 }
 
 // rejection is what a rejected sender hears: soon enough to not wait.

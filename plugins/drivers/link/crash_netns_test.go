@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
 	"weft.dev/plugins/drivers/link"
 	"weft.dev/reconcile/resource"
 )
@@ -25,5 +28,26 @@ func TestBarePairIsFinished(t *testing.T) {
 	}
 	if got := sh(t, "", "ip link show "+outer); !strings.Contains(got, "NOARP") || !strings.Contains(got, "alias weft/"+h.Instance) {
 		t.Errorf("the outer end is\n%s", got)
+	}
+}
+
+// The news that a namespace went may come when another bears its name already: that
+// one stays open.
+func TestLateNewsOfANamespace(t *testing.T) {
+	h := newHost(t)
+	name := h.Instance + "-late"
+	t.Cleanup(func() { _ = h.DropSpace(name) })
+	for range 2 {
+		s, err := h.MakeSpace(name, "network/acme/late")
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Forget(name)
+		if _, err := s.Dump(unix.NETLINK_ROUTE, unix.RTM_GETLINK, unix.RTM_NEWLINK, nl.NewIfInfomsg(unix.AF_UNSPEC)); err != nil {
+			t.Errorf("it is closed: %v", err)
+		}
+		if err := h.DropSpace(name); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -84,6 +84,8 @@ func nsOf(id resource.ID, st resource.State) string {
 		return s.NS
 	case resource.Route:
 		return s.NS
+	case resource.RoutingRule:
+		return s.NS
 	case resource.Sysctl:
 		return s.NS
 	}
@@ -181,6 +183,9 @@ func (x *site) one(ctx context.Context, st *plan.Step, rest []*job) error {
 	if st.Drop {
 		return x.drop(ctx, st)
 	}
+	if with(st.State()) != nil {
+		return x.makeGiven(st.State())
+	}
 	switch s := st.State().(type) {
 	case resource.Link:
 		if err := x.makeLink(ctx, s, st.Owner()); err != nil || s.Sort() != "" {
@@ -194,6 +199,8 @@ func (x *site) one(ctx context.Context, st *plan.Step, rest []*job) error {
 		return x.makeAddr(s)
 	case resource.Route:
 		return x.makeRoute(s)
+	case resource.RoutingRule:
+		return x.makeRule(s)
 	case resource.Sysctl:
 		return x.makeSysctl(s)
 	case resource.BridgePort:
@@ -229,6 +236,8 @@ func (x *site) drop(ctx context.Context, st *plan.Step) error {
 		if dst, ok := dstOf(id); ok {
 			return x.dropRoute(dst)
 		}
+	case resource.KindRule:
+		return x.dropRule(id)
 	case resource.KindSysctl:
 		_, key, _ := cut(id.Name)
 		return x.dropSysctl(key)
@@ -367,7 +376,7 @@ func (x *site) announce(n *note, st resource.State, owner string) error {
 		if s.Sort() != "" {
 			n.Links[s.Name] = madeLink{Link: s, Owner: owner}
 		}
-	case resource.Addr, resource.Route:
+	case resource.Addr, resource.Route, resource.RoutingRule:
 		n.Owners[st.ID().String()] = owner
 	case resource.BridgePort:
 		n.Ports[st.ID().Name] = bound[resource.BridgePort]{s, owner, n.Ports[st.ID().Name].Index}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"weft.dev/reconcile/host"
 	"weft.dev/reconcile/resource"
@@ -14,9 +15,11 @@ import (
 // is there, unless net.core.fb_tunnels_only_for_init_net says otherwise.
 var fallbacks = []string{"lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"}
 
-// own reports whether l made itself: by the kernel, or as the tun device of a
+// own reports whether l made itself: by the kernel, or as the tunnel device of a
 // process, with which it goes.
-func own(l iface) bool { return slices.Contains(fallbacks, l.name) || l.kind == "tun" }
+func own(l iface) bool {
+	return slices.Contains(fallbacks, l.name) || l.kind == "tun" || l.kind == "wireguard"
+}
 
 // noHost stands for the outer end of a link that has none in the host's
 // namespace; it is no name of a link.
@@ -47,20 +50,21 @@ func (k *look) inside(s *host.Space) (*resource.Observed, error) {
 		owners[l.index] = owner
 		k.put(out, st, owner)
 	}
-	if k.wants(resource.KindAddr) {
-		if err := k.addrs(out, s, n, byIndex, owners); err != nil {
+	for try := 1; ; try++ {
+		part := resource.NewObserved()
+		if err := k.layer3(part, s, n, byIndex, owners); err != nil {
 			return nil, err
 		}
+		if k.settle(part, s.Name) || try == givenTries {
+			out.Merge(part)
+			break
+		}
+		time.Sleep(givenPause)
 	}
-	if k.wants(resource.KindRoute) {
-		hops, err := routes(s, 0)
-		if err != nil {
+	if k.wants(resource.KindRule) {
+		if err := k.rules(out, s, n, byIndex); err != nil {
 			return nil, err
 		}
-		hops = slices.DeleteFunc(hops, func(r hop) bool {
-			return r.kernelMade() || own(byIndex[r.oif]) && byIndex[r.oif].name != "lo" && !k.desires(routeID(s.Name, r.dst))
-		})
-		k.putRoutes(out, s.Name, hops, byIndex, n, owners, s.Owner)
 	}
 	if k.wants(resource.KindQdisc) {
 		queues, err := disciplines(s)
@@ -75,6 +79,28 @@ func (k *look) inside(s *host.Space) (*resource.Observed, error) {
 		}
 	}
 	return out, nil
+}
+
+// layer3 observes the addresses and routes of one namespace of ours.
+func (k *look) layer3(out *resource.Observed, s *host.Space, n *note, byIndex map[int32]iface, owners map[int32]string) error {
+	given := len(k.given[s.Name]) > 0
+	if given || k.wants(resource.KindAddr) {
+		if err := k.addrs(out, s, n, byIndex, owners); err != nil {
+			return err
+		}
+	}
+	if !given && !k.wants(resource.KindRoute) {
+		return nil
+	}
+	hops, err := routes(s, 0)
+	if err != nil {
+		return err
+	}
+	hops = slices.DeleteFunc(hops, func(r hop) bool {
+		return r.kernelMade() || own(byIndex[r.oif]) && byIndex[r.oif].name != "lo" && !k.desires(routeID(s.Name, r.dst))
+	})
+	k.putRoutes(out, s.Name, hops, byIndex, n, owners, s.Owner)
+	return nil
 }
 
 func (k *look) desires(id resource.ID) bool { _, ok := k.desired[id]; return ok }
@@ -171,6 +197,9 @@ func (k *look) addrs(out *resource.Observed, s *host.Space, n *note, byIndex map
 }
 
 func (k *look) putAddr(out *resource.Observed, id resource.ID, st resource.Addr, a ifaddr, noted string, or ...string) {
+	if want, ok := k.desired[id].State.(resource.Addr); ok {
+		st.With = want.With
+	}
 	owner := noted
 	if owner == "" {
 		owner = k.guess(id, "")
@@ -199,6 +228,9 @@ func (k *look) putRoutes(out *resource.Observed, ns string, hops []hop, byIndex 
 		first := list[0]
 		st := resource.Route{NS: ns, Dst: dst, Via: first.via, Dev: byIndex[first.oif].name}
 		id := st.ID()
+		if want, ok := k.desired[id].State.(resource.Route); ok {
+			st.With = want.With
+		}
 		owner := n.Owners[id.String()]
 		if owner == "" {
 			owner = k.guess(id, owners[first.oif])
@@ -206,7 +238,7 @@ func (k *look) putRoutes(out *resource.Observed, ns string, hops []hop, byIndex 
 		if owner == "" {
 			owner = or
 		}
-		if len(list) == 1 && first.plain(k.d.proto) {
+		if len(list) == 1 && (first.plain(k.d.proto) || st.With != nil && first.plain(protoDaemon)) {
 			k.put(out, st, owner)
 			continue
 		}

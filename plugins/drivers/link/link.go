@@ -88,7 +88,7 @@ func New(h *host.Host) *Driver {
 // Kinds implements driver.Driver.
 func (*Driver) Kinds() []resource.Kind {
 	return []resource.Kind{
-		resource.KindNS, resource.KindLink, resource.KindAddr, resource.KindRoute, resource.KindSysctl,
+		resource.KindNS, resource.KindLink, resource.KindAddr, resource.KindRoute, resource.KindRule, resource.KindSysctl,
 		resource.KindBridgePort, resource.KindQdisc,
 	}
 }

@@ -33,6 +33,8 @@ type look struct {
 	ends map[end]*iface
 	// sysctls are the desired ones by namespace.
 	sysctls map[string][]resource.Entry
+	// given are the desired ones that a daemon gives and takes, by namespace.
+	given map[string][]resource.Entry
 }
 
 type end struct {
@@ -42,7 +44,7 @@ type end struct {
 
 // Observe implements driver.Driver.
 func (d *Driver) Observe(ctx context.Context, scope driver.Scope) (*resource.Observed, error) {
-	k := &look{d: d, desired: scope.Desired, kinds: scope.Kinds, ends: map[end]*iface{}, sysctls: map[string][]resource.Entry{}}
+	k := &look{d: d, desired: scope.Desired, kinds: scope.Kinds, ends: map[end]*iface{}, sysctls: map[string][]resource.Entry{}, given: map[string][]resource.Entry{}}
 	if len(k.kinds) > 0 && !slices.ContainsFunc(d.Kinds(), k.wants) {
 		return resource.NewObserved(), nil
 	}
@@ -101,6 +103,10 @@ func (k *look) open() ([]*host.Space, map[string]error, error) {
 			also = append(also, id.Name)
 		case resource.Sysctl:
 			k.sysctls[s.NS] = append(k.sysctls[s.NS], e)
+		}
+		if with(e.State) != nil {
+			ns := nsOf(id, e.State)
+			k.given[ns] = append(k.given[ns], e)
 		}
 	}
 	spaces, broken, err := k.d.host.Spaces(also...)

@@ -30,6 +30,8 @@ func TestSuite(t *testing.T) {
 	linkID := eth.ID()
 	filter := resource.Sysctl{NS: ns, Key: "net.ipv4.conf.eth0.rp_filter", Value: "2", Link: &linkID}
 
+	leg := resource.RoutingRule{NS: ns, Table: 1007, Dev: "eth0", Net: pfx("198.51.100.0/24"), Via: netip.MustParseAddr("198.51.100.1"), Mark: 0x10000, Mask: 0xffff0000}
+	turned := func(f func(*resource.RoutingRule)) resource.State { r := leg; f(&r); return r }
 	changed := func(l resource.Link, f func(*resource.Link)) resource.State { f(&l); return l }
 	host2 := resource.Short(15, h.Instance, "gt")
 	run := func(line string) func(*testing.T) {
@@ -71,6 +73,18 @@ func TestSuite(t *testing.T) {
 				Under: []resource.State{base, eth, addr}, State: route, Spoil: run("ip -n NS route replace default via 10.1.1.253"), Vanish: run("ip -n NS route del default"),
 				Changed: []resource.State{resource.Route{NS: ns, Dst: route.Dst, Via: netip.MustParseAddr("10.1.1.250"), Dev: "eth0", From: &from}},
 				Check:   there("ip -n NS route", "default via"),
+			},
+			{
+				Under: []resource.State{base, eth}, State: leg,
+				Spoil:  run("ip -n NS rule del priority 1001; ip -n NS rule add priority 1003 from 10.0.0.0/8 table 1007; ip -n NS route add 192.0.2.0/24 dev eth0 table 1007"),
+				Vanish: run("ip -n NS route flush table 1007; for p in 1000 1001 1002; do ip -n NS rule del priority $p; done"),
+				Changed: []resource.State{
+					turned(func(r *resource.RoutingRule) { r.Via = netip.MustParseAddr("198.51.100.2") }),
+					turned(func(r *resource.RoutingRule) { r.Net = pfx("198.51.100.0/25") }),
+					turned(func(r *resource.RoutingRule) { r.Mark = 0x20000 }),
+					turned(func(r *resource.RoutingRule) { r.Rest = true }),
+				},
+				Check: there("ip -n NS rule; ip -n NS route show table 1007", "lookup 1007"),
 			},
 			{Under: []resource.State{base}, State: forward, Changed: []resource.State{resource.Sysctl{NS: ns, Key: forward.Key, Value: "0"}}},
 			{Under: []resource.State{base, eth}, State: filter, Changed: []resource.State{resource.Sysctl{NS: ns, Key: filter.Key, Value: "1", Link: &linkID}}},

@@ -19,7 +19,7 @@ import (
 // queueing disciplines.
 var watched = []int{
 	unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
-	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE,
 	unix.RTNLGRP_NEIGH, unix.RTNLGRP_TC,
 }
 
@@ -113,11 +113,9 @@ func (d *Driver) concerns(e host.Event) bool {
 		a := parseAddr(e.Data)
 		return a.prefix.IsValid() && (a.proto == d.proto || !a.kernelMade()) && (e.NS != "" || d.knows(iface{index: a.index}))
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-		if len(e.Data) < unix.SizeofRtMsg {
-			return false
-		}
-		r, ok := parseRoute(e.Data)
-		return ok && !r.kernelMade() && (e.NS != "" || r.proto == d.proto)
+		return d.concernsRoute(e)
+	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+		return e.NS != ""
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
 		index, _, ok := parseFDB(e.Data)
 		return ok && e.NS == "" && d.knows(iface{index: index})
@@ -125,6 +123,16 @@ func (d *Driver) concerns(e host.Event) bool {
 		return len(e.Data) >= nl.SizeofTcMsg && (e.NS != "" || d.knows(iface{index: nl.DeserializeTcMsg(e.Data).Ifindex}))
 	}
 	return false
+}
+
+// concernsRoute is concerns for routes: those of the main table, and of the tables that
+// rules of weft's use.
+func (d *Driver) concernsRoute(e host.Event) bool {
+	if len(e.Data) < unix.SizeofRtMsg {
+		return false
+	}
+	r, table, ok := parseTabled(e.Data)
+	return ok && (table == unix.RT_TABLE_MAIN || ruled(table)) && !r.kernelMade() && (e.NS != "" || r.proto == d.proto)
 }
 
 // knows reports whether a link of the host's namespace concerns us.

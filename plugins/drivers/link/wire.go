@@ -194,10 +194,17 @@ func routes(s *host.Space, proto uint8) ([]hop, error) {
 	return list, nil
 }
 
+// parseRoute reads a route of the main table.
 func parseRoute(m []byte) (hop, bool) {
+	r, table, ok := parseTabled(m)
+	return r, ok && table == unix.RT_TABLE_MAIN
+}
+
+// parseTabled reads a route, and which table it is of.
+func parseTabled(m []byte) (hop, uint32, bool) {
 	msg := nl.DeserializeRtMsg(m)
 	if msg.Flags&unix.RTM_F_CLONED != 0 {
-		return hop{}, false
+		return hop{}, 0, false
 	}
 	r := hop{proto: msg.Protocol, typ: msg.Type, tos: msg.Tos, scope: msg.Scope, onlink: msg.Flags&unix.RTNH_F_ONLINK != 0}
 	table := uint32(msg.Table)
@@ -222,7 +229,7 @@ func parseRoute(m []byte) (hop, bool) {
 		}
 	}
 	r.dst = netip.PrefixFrom(dst, int(msg.Dst_len))
-	return r, table == unix.RT_TABLE_MAIN && r.dst.IsValid()
+	return r, table, r.dst.IsValid()
 }
 
 // kernelMade reports whether the kernel or a router advertisement made r.

@@ -119,7 +119,7 @@ func (b *batch) drop(name string) error {
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
-	return errors.Join(b.marks.Drop(markKey(name)), err)
+	return errors.Join(b.marks.Drop(markKey(name)), err, b.kept(name))
 }
 
 // make has p run, and nothing else under its name. A process that was started

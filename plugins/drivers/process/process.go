@@ -70,7 +70,7 @@ type mark struct {
 	Loaded  time.Time        `json:"loaded"`
 }
 
-func markKey(name string) string { return resource.Short(120, name) }
+func markKey(name string) string { return host.KeptKey(name) }
 
 // stale says whether a file that the process reads was written after it was
 // loaded. Somebody may have had it loaded then.
@@ -110,7 +110,7 @@ func (d *Driver) logPath(name string) string { return filepath.Join(d.logs, mark
 
 // expand puts into a command line of p what its words in braces stand for.
 func (d *Driver) expand(p resource.Process, argv []string) []string {
-	words := strings.NewReplacer("{run}", d.run, "{weft}", d.weft, "{state}", filepath.Join(d.host.StateDir, "kept", markKey(p.Name)))
+	words := strings.NewReplacer("{run}", d.run, "{weft}", d.weft, "{state}", d.keptPath(p.Name))
 	out := make([]string, len(argv))
 	for i, a := range argv {
 		out[i] = words.Replace(a)

@@ -98,6 +98,34 @@ func TestStateOutlivesTheProcess(t *testing.T) {
 	})
 }
 
+// What processes kept is forgotten long after they went, and only then.
+func TestStateOfThePastIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	old := time.Now().Add(-2 * keptFor)
+	for _, name := range []string{"runs", "went", "goes"} {
+		path := w.driver().keptPath(name)
+		must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		must(t, os.WriteFile(path, []byte(name), 0o600))
+		must(t, os.Mkdir(path+beside, 0o700))
+		must(t, os.WriteFile(filepath.Join(path+beside, "pid"), nil, 0o600))
+		must(t, os.Chtimes(path, old, old))
+		must(t, os.Chtimes(path+beside, old, old))
+	}
+	must(t, w.make(sleeper("runs")))
+	must(t, w.make(sleeper("goes")))
+	must(t, w.drop(sleeper("goes")))
+	for name, want := range map[string]bool{"runs": true, "goes": true, "went": false} {
+		if _, err := os.Stat(w.driver().keptPath(name)); (err == nil) != want {
+			t.Errorf("what %q kept is there: %v, want %v", name, err == nil, want)
+		}
+	}
+	for name, want := range map[string]bool{"runs": true, "went": false} {
+		if _, err := os.Stat(w.driver().keptPath(name) + beside); (err == nil) != want {
+			t.Errorf("the directory of %q is there: %v, want %v", name, err == nil, want)
+		}
+	}
+}
+
 func TestEveryChangeOfAField(t *testing.T) {
 	for _, c := range []struct {
 		name    string

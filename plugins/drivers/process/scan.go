@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"weft.dev/reconcile/resource"
 )
@@ -87,7 +88,10 @@ func (d *Driver) scan(ctx context.Context) (map[string][]found, error) {
 			out[p.id] = append(out[p.id], p)
 		}
 	}
-	for _, list := range out {
+	others := map[int]bool{}
+	for id, list := range out {
+		list = d.withParents(list, others, buf)
+		out[id] = list
 		slices.SortFunc(list, func(a, b found) int {
 			if a.since != b.since {
 				return int(int64(a.since) - int64(b.since))
@@ -96,6 +100,43 @@ func (d *Driver) scan(ctx context.Context) (map[string][]found, error) {
 		})
 	}
 	return out, nil
+}
+
+// withParents adds those that had no environment to be seen at that moment: who
+// replaces itself by its program, as HAProxy does to read its files again, has none
+// for an instant. Its children would pass for processes of their own then, and all
+// but one be ended. others are parents that are known to be none of ours.
+func (d *Driver) withParents(list []found, others map[int]bool, buf []byte) []found {
+	for i := 0; i < len(list); i++ {
+		parent, id := list[i].parent, list[i].id
+		if others[parent] || slices.ContainsFunc(list, func(p found) bool { return p.pid == parent }) {
+			continue
+		}
+		others[parent] = true
+		for tries, quiet := 0, 0; tries < 100 && quiet < 2; tries++ { // twice, as it may be over since the first look
+			p, ok := d.look(parent, buf)
+			if ok {
+				delete(others, parent)
+				if p.id == id {
+					list = append(list, p)
+				}
+				break
+			}
+			if !replacing(parent) {
+				quiet++
+				continue
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return list
+}
+
+// replacing says whether a process that lives has no environment.
+func replacing(pid int) bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	s, ok := statOf(pid)
+	return err == nil && len(b) == 0 && ok && !s.dead
 }
 
 // look reads the marks of one process; false if it is none of ours, or gone.

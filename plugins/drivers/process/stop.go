@@ -65,6 +65,9 @@ func (d *Driver) stop(list []found) error {
 	if err := signal(first, unix.SIGTERM); err != nil {
 		return err
 	}
+	if err := signal(first, unix.SIGCONT); err != nil { // one that somebody stopped would not hear it
+		return err
+	}
 	if wait(first, d.grace) && wait(all, d.grace/10) {
 		return nil
 	}

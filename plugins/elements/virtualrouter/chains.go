@@ -35,49 +35,63 @@ func (r *router) chain(table, name, policy string, rules []resource.Rule, origin
 
 // chains asks for the packet filter: the layout of CloudStack's router
 // (reference 5.5 to 5.7), whole chains at a time.
-func (r *router) chains() {
-	r.chain("filter", "INPUT", "DROP", r.input())
+func (r *side) chains() {
+	r.chain("filter", "INPUT", "DROP", r.router.input())
 	r.chain("filter", "FORWARD", "DROP", r.forward())
 	if !r.r.Public() {
 		return
 	}
 	r.chain("filter", "EGRESS", "", r.egress())
-	r.chain("mangle", "FORWARD", "ACCEPT", []resource.Rule{
+	r.chain("mangle", "FORWARD", "ACCEPT", append([]resource.Rule{
 		rule("mss", match{Proto: "tcp", SYN: true}, "CLAMPMSS"),
-	})
+	}, append(r.vpnMeters(), r.metersIn()...)...))
 	r.firewall()
+	if r.routed() {
+		r.chain("filter", "INGRESS", "", r.comingIn())
+		return
+	}
 	r.nat()
 }
 
+// input: what the router itself is asked.
 func (r *router) input() []resource.Rule {
 	out := []resource.Rule{
 		rule("established", match{CT: established}, "ACCEPT"),
 		rule("loopback", match{In: "lo"}, "ACCEPT"),
 		rule("icmp", match{Proto: "icmp"}, "ACCEPT"),
 	}
+	for _, s := range r.sides() {
+		out = append(out, s.input()...)
+	}
+	return slices.Concat(out, r.bgpRules(4), r.balancerRules(), r.vpnInput(), r.pairInput())
+}
+
+// input: the services of the side, for its guests.
+func (r *side) input() []resource.Rule {
+	var out []resource.Rule
 	port := func(name, proto string, p uint16, src netip.Prefix) {
 		out = append(out, rule(name, match{
-			In: model.GuestLink, Proto: proto, Src: src, DstPorts: []schema.PortRange{{From: p, To: p}},
+			In: r.side.Link, Proto: proto, Src: src, DstPorts: []schema.PortRange{{From: p, To: p}},
 		}, "ACCEPT"))
 	}
-	if provides(r.services.Dhcp) {
+	if r.provides(r.services().Dhcp) {
 		port("dhcp", "udp", 67, netip.Prefix{})
 	}
-	if provides(r.services.Dns) {
+	if r.provides(r.services().Dns) {
 		for _, s := range r.on.Subnets {
 			port("dns", "udp", 53, s.CIDR)
 			port("dns", "tcp", 53, s.CIDR)
 		}
 	}
-	return append(out, r.metadataRules()...)
+	return slices.Concat(out, r.metadataRules(), r.statisticsRules())
 }
 
-func (r *router) forward() []resource.Rule {
-	var out []resource.Rule
+func (r *side) forward() []resource.Rule {
+	out := r.vpnClear()
 	// First, because it is stateless: the next hop answers guests directly, so
 	// that the router sees half of a connection, which conntrack calls INVALID.
 	for _, route := range ofFamily(r.n.Spec.Routes, 4) {
-		out = append(out, rule("route", match{In: model.GuestLink, Out: model.GuestLink, Dst: route.CIDR.Masked()}, "ACCEPT", r.n.Doc.PosOf(route.At)))
+		out = append(out, rule("route", match{In: r.side.Link, Out: r.side.Link, Dst: route.CIDR.Masked()}, "ACCEPT", r.n.Doc.PosOf(route.At)))
 	}
 	out = append(out,
 		rule("invalid", match{CT: []string{"INVALID"}}, "DROP"),
@@ -85,31 +99,24 @@ func (r *router) forward() []resource.Rule {
 	if !r.r.Public() {
 		return out
 	}
-	for _, src := range r.sources() {
-		out = append(out, jump("egress", match{In: model.GuestLink, Out: model.PublicLink, Src: src}, "EGRESS"))
-	}
-	return append(out,
-		rule("inbound", match{In: model.PublicLink, Out: model.GuestLink, CT: []string{"DNAT"}}, "ACCEPT"),
-		rule("hairpin", match{In: model.GuestLink, Out: model.GuestLink, CT: []string{"DNAT"}}, "ACCEPT"))
-}
-
-// sources lists who may leave through the public leg at all: those that NAT
-// gives a public source.
-func (r *router) sources() []netip.Prefix {
-	if r.r.SourceNAT.IsValid() {
-		return r.inside()
-	}
-	var out []netip.Prefix
-	for _, ip := range r.n.IPs {
-		if ip.StaticNAT != nil {
-			out = append(out, host(ip.StaticTo))
+	out = append(out, r.vpnForward(resource.Verdict{Target: "ACCEPT"})...)
+	for _, l := range r.r.Legs {
+		for _, src := range r.leavers(l) {
+			out = append(out, jump("egress", match{In: r.side.Link, Out: l.Link, Src: src}, "EGRESS"))
 		}
 	}
-	return out
+	if r.routed() {
+		return append(out, r.comesIn()...)
+	}
+	for _, l := range r.r.Legs {
+		out = append(out, rule("inbound", match{In: l.Link, Out: r.side.Link, CT: []string{"DNAT"}}, "ACCEPT"))
+	}
+	return append(out,
+		rule("hairpin", match{In: r.side.Link, Out: r.side.Link, CT: []string{"DNAT"}}, "ACCEPT"))
 }
 
 // inside lists what lies on the guests' side.
-func (r *router) inside() []netip.Prefix {
+func (r *side) inside() []netip.Prefix {
 	out := []netip.Prefix{r.n.CIDR}
 	for _, route := range ofFamily(r.n.Spec.Routes, 4) {
 		out = append(out, route.CIDR.Masked())
@@ -121,7 +128,7 @@ func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 // egress: the exceptions in any order (all have the action opposite to the
 // default), then the default.
-func (r *router) egress() []resource.Rule {
+func (r *side) egress() []resource.Rule {
 	var out []resource.Rule
 	for i := range r.n.Spec.Egress {
 		e := &r.n.Spec.Egress[i]
@@ -167,22 +174,29 @@ func plusOne(p *int) int {
 // firewall asks for the chains that decide what reaches a public address,
 // before any translation: default deny.
 func (r *router) firewall() {
-	var jumps []resource.Rule
+	jumps := append(r.legMarks(), r.vpnDecrypted()...)
 	for _, a := range r.addresses() {
 		name := "FW_" + a.addr.String()
-		jumps = append(jumps, jump(a.addr.String(), match{In: model.PublicLink, Dst: host(a.addr)}, name))
+		if r.unfiltered(a.addr) {
+			jumps = append(jumps, rule(a.addr.String(), match{In: a.leg.Link, Dst: host(a.addr)}, "ACCEPT", a.origin))
+			continue
+		}
+		jumps = append(jumps, jump(a.addr.String(), match{In: a.leg.Link, Dst: host(a.addr)}, name))
 		r.chain("mangle", name, "", r.ingress(a.addr), a.origin)
 	}
+	jumps = append(jumps, r.passes()...)
 	// Nothing else is for this router, whatever the wire brings.
-	jumps = append(jumps, rule("elsewhere", match{In: model.PublicLink}, "DROP"))
+	for _, l := range r.r.Legs {
+		jumps = append(jumps, rule("elsewhere", match{In: l.Link}, "DROP"))
+	}
 	r.chain("mangle", "PREROUTING", "ACCEPT", jumps)
 }
 
 func (r *router) ingress(addr netip.Addr) []resource.Rule {
 	out := []resource.Rule{rule("established", match{CT: established}, "ACCEPT")}
-	i := slices.IndexFunc(r.n.IPs, func(ip *model.PublicIP) bool { return ip.Addr == addr })
+	i := slices.IndexFunc(r.r.IPs, func(ip *model.PublicIP) bool { return ip.Addr == addr })
 	if i >= 0 {
-		ip := r.n.IPs[i]
+		ip := r.r.IPs[i]
 		for j := range ip.Spec.Firewall {
 			f := &ip.Spec.Firewall[j]
 			at := ip.Doc.PosOf(f.At)
@@ -192,23 +206,40 @@ func (r *router) ingress(addr netip.Addr) []resource.Rule {
 			}
 		}
 	}
-	return append(out, rule("default", match{}, "DROP"))
+	if addr == r.r.Outer {
+		out = append(out, r.bgpRules(4)...)
+	}
+	return append(append(out, r.vpnOuter(addr)...), rule("default", match{}, "DROP"))
 }
 
 // nat asks for static NAT and port forwarding (from outside and, as a hairpin,
 // from inside), and for the source address of what leaves. Static NAT comes
 // before source NAT.
-func (r *router) nat() {
-	var pre, static []resource.Rule
-	for _, ip := range r.n.IPs {
-		if ip.StaticNAT != nil {
+func (r *side) nat() {
+	pre, static := r.translated()
+	post := slices.Concat(r.vpnNAT(), static, r.sourceNAT())
+	for _, src := range r.inside() {
+		post = append(post, resource.Rule{
+			Name: "hairpin", Match: match{Src: src, Dst: r.n.CIDR, Out: r.side.Link, CT: []string{"DNAT"}},
+			Do: resource.Verdict{Target: "SNAT", To: r.side.IP},
+		})
+	}
+	r.chain("nat", "PREROUTING", "ACCEPT", pre)
+	r.chain("nat", "POSTROUTING", "ACCEPT", post)
+}
+
+// translated are static NAT and port forwarding, and the source of what leaves by
+// static NAT.
+func (r *router) translated() (pre, static []resource.Rule) {
+	for _, ip := range r.r.IPs {
+		if out := r.r.LegOf(ip); ip.StaticNAT != nil && out != nil {
 			at := ip.Doc.PosOf(ip.Spec.StaticNat.At)
 			pre = append(pre, resource.Rule{
 				Name: "static-nat", Match: match{Dst: host(ip.Addr)},
 				Do: resource.Verdict{Target: "DNAT", To: ip.StaticTo}, Origin: at,
 			})
 			static = append(static, resource.Rule{
-				Name: "static-nat", Match: match{Src: host(ip.StaticTo), Out: model.PublicLink},
+				Name: "static-nat", Match: match{Src: host(ip.StaticTo), Out: out.Link},
 				Do: resource.Verdict{Target: "SNAT", To: ip.Addr}, Origin: at,
 			})
 		}
@@ -216,15 +247,7 @@ func (r *router) nat() {
 			pre = append(pre, r.portForward(ip, f)...)
 		}
 	}
-	post := append(static, r.sourceNAT()...)
-	for _, src := range r.inside() {
-		post = append(post, resource.Rule{
-			Name: "hairpin", Match: match{Src: src, Dst: r.n.CIDR, Out: model.GuestLink, CT: []string{"DNAT"}},
-			Do: resource.Verdict{Target: "SNAT", To: r.r.GuestIP},
-		})
-	}
-	r.chain("nat", "PREROUTING", "ACCEPT", pre)
-	r.chain("nat", "POSTROUTING", "ACCEPT", post)
+	return append(pre, r.balancedUDP()...), static
 }
 
 func (r *router) portForward(ip *model.PublicIP, f model.Forward) []resource.Rule {
@@ -247,14 +270,14 @@ func (r *router) portForward(ip *model.PublicIP, f model.Forward) []resource.Rul
 	return out
 }
 
-func (r *router) sourceNAT() []resource.Rule {
+func (r *side) sourceNAT() []resource.Rule {
 	if !r.r.SourceNAT.IsValid() {
 		return nil
 	}
 	var out []resource.Rule
-	for _, src := range r.sources() {
+	for _, src := range r.inside() {
 		out = append(out, resource.Rule{
-			Name: "source-nat", Match: match{Src: src, Out: model.PublicLink},
+			Name: "source-nat", Match: match{Src: src, Out: r.r.Legs[0].Link},
 			Do: resource.Verdict{Target: "SNAT", To: r.r.SourceNAT},
 		})
 	}

@@ -36,8 +36,8 @@ const (
 // is started or loaded depends on the tree alone, which cannot tell an address that
 // somebody had before from a new one: either every change is a restart or none is.
 // (With a tag in a line, 2.86 to 2.90 crash at SIGHUP once its machine has a lease.)
-func (r *router) dnsmasq() {
-	dhcp, dns := provides(r.services.Dhcp), provides(r.services.Dns)
+func (r *side) dnsmasq() {
+	dhcp, dns := r.provides(r.services().Dhcp), r.provides(r.services().Dns)
 	if !dhcp && !dns && r.on.IP6 == nil {
 		return
 	}
@@ -46,22 +46,21 @@ func (r *router) dnsmasq() {
 		// setgroups is denied in a user namespace; only this mode does without.
 		mode = "--no-daemon"
 	}
-	dir := "routers/" + r.r.NS
-	conf := r.file(dir+"/dnsmasq.conf", r.conf(dhcp, dns))
+	conf := r.file(r.dir()+"/dnsmasq.conf", r.conf(dhcp, dns))
 	option := "--conf-file={run}/" + conf.Path
 	p := resource.Process{
-		Name: r.r.NS + "/dnsmasq", NS: r.r.NS, Argv: []string{"dnsmasq", mode, option},
+		Name: r.name() + "/dnsmasq", NS: r.r.NS, Argv: []string{"dnsmasq", mode, option},
 		Start: conf.Content(), Test: []string{"dnsmasq", "--test", option},
-		After: []resource.ID{conf.ID(), resource.LinkID(r.r.NS, model.GuestLink)},
+		After: []resource.ID{conf.ID(), resource.LinkID(r.r.NS, r.side.Link)}, Probes: r.probes(dhcp, dns),
 	}
 	for _, s := range r.on.Subnets {
-		p.After = append(p.After, resource.AddrID(r.r.NS, model.GuestLink, leg(s)))
+		p.After = append(p.After, resource.AddrID(r.r.NS, r.side.Link, leg(s)))
 	}
 	if r.on.IP6 != nil {
-		p.After = append(p.After, resource.AddrID(r.r.NS, model.GuestLink, r.guest6()), resource.AddrID(r.r.NS, model.GuestLink, linkLocal(r.r.GuestMAC)))
+		p.After = append(p.After, resource.AddrID(r.r.NS, r.side.Link, r.guest6()), resource.AddrID(r.r.NS, r.side.Link, linkLocal(r.knownMAC())))
 	}
 	if dns {
-		hosts := r.file(dir+"/hosts", r.hosts())
+		hosts := r.file(r.dir()+"/hosts", r.hosts())
 		p.Argv = append(p.Argv, "--addn-hosts={run}/"+hosts.Path)
 		p.Load, p.Reload = hosts.Content(), "HUP"
 		p.After = append(p.After, hosts.ID())
@@ -75,13 +74,13 @@ func (r *router) file(path string, c *config) resource.File {
 	return f
 }
 
-func (r *router) conf(dhcp, dns bool) *config {
+func (r *side) conf(dhcp, dns bool) *config {
 	c := &config{authors: make([]resource.Lines, 0, len(r.on.NICs))}
 	c.line("# of %s, made by weft: edits are undone", r.out.Owner)
 	// With a name in full dnsmasq binds DHCP to the device of that moment, and is
 	// deaf to one that takes its place; with a pattern it is not.
-	c.line("interface=%s*", strings.TrimRight(model.GuestLink, "0123456789"))
-	c.line("except-interface=%s", model.PublicLink)
+	c.line("interface=%s", r.listens())
+	r.vpnAsk(c)
 	c.line("except-interface=lo")
 	c.line("bind-dynamic")
 	c.line("pid-file=") // all namespaces would write the host's
@@ -104,7 +103,17 @@ func (r *router) conf(dhcp, dns bool) *config {
 	return c
 }
 
-func (r *router) dnsConf(c *config) {
+// listens is the link that dnsmasq serves, as it is to be named: where others serve
+// the links beside it DHCP has to be bound to the one device, or what is sent to the
+// router alone reaches any of them.
+func (r *side) listens() string {
+	if r.r.VPC != nil {
+		return r.side.Link
+	}
+	return strings.TrimRight(r.side.Link, "0123456789") + "*"
+}
+
+func (r *side) dnsConf(c *config) {
 	c.line("domain-needed")
 	c.line("bogus-priv")
 	c.line("localise-queries")
@@ -116,7 +125,7 @@ func (r *router) dnsConf(c *config) {
 	}
 }
 
-func (r *router) dhcpConf(c *config, dns bool) {
+func (r *side) dhcpConf(c *config, dns bool) {
 	for _, s := range r.on.Subnets {
 		c.line("dhcp-range=%s%s,static,%s,%s", r.tag("set", s), s.CIDR.Addr(), mask(s.CIDR), lease(r.n.Spec.LeaseTime))
 	}
@@ -147,7 +156,7 @@ func (r *router) dhcpConf(c *config, dns bool) {
 }
 
 // tag tells the options of several subnets apart, "" for the only one.
-func (r *router) tag(word string, s *model.Subnet) string {
+func (r *side) tag(word string, s *model.Subnet) string {
 	if len(r.on.Subnets) == 1 {
 		return ""
 	}
@@ -157,7 +166,7 @@ func (r *router) tag(word string, s *model.Subnet) string {
 // routesConf hands out the network's routes, as far as an option holds them: the
 // router knows them too. Who takes this option takes no other router
 // beside it (RFC 3442), so it names the gateway; 249 is Windows' number of it.
-func (r *router) routesConf(c *config, s *model.Subnet) {
+func (r *side) routesConf(c *config, s *model.Subnet) {
 	var routes []string
 	for _, x := range r.n.Spec.Routes {
 		if s.CIDR.Contains(x.Via) {
@@ -175,7 +184,7 @@ func (r *router) routesConf(c *config, s *model.Subnet) {
 }
 
 // resolvers is what guests are told to ask.
-func (r *router) resolvers(dns bool, s *model.Subnet) []netip.Addr {
+func (r *side) resolvers(dns bool, s *model.Subnet) []netip.Addr {
 	list := r.n.DNS
 	switch {
 	case len(r.n.Spec.GuestDNS) > 0:
@@ -187,15 +196,31 @@ func (r *router) resolvers(dns bool, s *model.Subnet) []netip.Addr {
 	return list[:min(len(list), maxResolvers)]
 }
 
-// hosts is the addn-hosts file: the names of the network's machines.
-func (r *router) hosts() *config {
+// gatewayName is what guests may call their gateway, unless one of them has the name.
+const gatewayName = "gateway"
+
+// hosts is the addn-hosts file: the names of the network's machines, and of what
+// serves them. The first name of an address is what a reverse lookup gives.
+func (r *side) hosts() *config {
 	c := &config{authors: make([]resource.Lines, 0, len(r.n.NICs))}
-	if provides(r.services.UserData) {
+	named := r.n.NICs
+	if r.r.VPC != nil {
+		named = r.r.VPC.NICs // those of all tiers: they have one domain
+	}
+	if !slices.ContainsFunc(named, func(nic *model.NIC) bool { return nic.Hostname == gatewayName }) {
+		for _, s := range r.on.Subnets {
+			c.line("%s %s", s.Gateway, gatewayName)
+		}
+		if six := r.on.IP6; six != nil && six.Gateway.IsValid() {
+			c.line("%s %s", six.Gateway, gatewayName)
+		}
+	}
+	if r.provides(r.services().UserData) {
 		for _, s := range r.on.Subnets {
 			c.line("%s %s", s.RouterIP, dataServer)
 		}
 	}
-	for _, nic := range r.n.NICs {
+	for _, nic := range named {
 		if nic.Running {
 			c.lineOf(nic, "%s %s", nic.IP, nic.Hostname)
 			if nic.IP6.IsValid() {
@@ -209,7 +234,7 @@ func (r *router) hosts() *config {
 // leases says who gets which address. Stopped machines are among them: to start
 // one is no change. The dot after a name keeps dnsmasq from taking "ignore",
 // "infinite" or "2h" for a word of its own.
-func (r *router) leases(c *config) {
+func (r *side) leases(c *config) {
 	c.authors = slices.Grow(c.authors, len(r.on.NICs))
 	for _, nic := range r.on.NICs {
 		tag := ""

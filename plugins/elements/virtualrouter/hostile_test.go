@@ -154,7 +154,7 @@ func clean(t *testing.T, what string, in *resource.Intent) {
 				continue
 			}
 			for l := range strings.Lines(st.Parts[0].Text) {
-				if path.Base(st.Path) == "guests" {
+				if name := path.Base(st.Path); name == "guests" || name == "server" {
 					if !json.Valid([]byte(l)) {
 						t.Errorf("%s: the line %q", what, l)
 					}
@@ -207,7 +207,8 @@ func FuzzHosts(f *testing.F) {
 			{Hostname: "stopped", IP: ip, MAC: schema.MAC{2, 2}, Spec: &schema.NIC{}},
 			{Hostname: two, IP: ip.Next(), MAC: schema.MAC{2, 3}, Running: true, Default: true, Spec: &schema.NIC{}},
 		}}
-		r := router{n: n, on: &model.Segment{NICs: n.NICs}}
+		n.Offering = &model.Offering{Spec: &schema.NetworkOffering{}}
+		r := side{router: &router{r: &model.Router{}}, n: n, on: &model.Segment{NICs: n.NICs}}
 		var c config
 		r.leases(&c)
 		hosts, leases := strings.Split(r.hosts().String(), "\n"), strings.Split(c.String(), "\n")

@@ -33,35 +33,44 @@ const (
 // dnsmasq does what radvd does in CloudStack's router: prefix, RDNSS, DNSSL and MTU,
 // answers to solicitations at once. It serves DHCPv6 and names anyway, so that no
 // second process with a second opinion is needed (for 200 routers, 200 less).
-func (r *router) ip6() {
+func (r *side) ip6() {
 	x := r.on.IP6
 	if x == nil {
 		return
 	}
-	six := *r
+	six := *r.router
 	six.family = 6
-	six.chains6()
+	(&side{router: &six, side: r.side, n: r.n, on: r.on}).chains6()
+	r.addrs6()
+}
+
+// addrs6 asks for the addresses and routes of a side with IPv6.
+func (r *side) addrs6() {
+	x := r.on.IP6
+	if x == nil {
+		return
+	}
 	r.sysctls6()
-	r.addr6(model.GuestLink, r.guest6())
-	r.addr6(model.GuestLink, linkLocal(r.r.GuestMAC))
-	own := resource.AddrID(r.r.NS, model.GuestLink, r.guest6())
+	r.addr6(r.side.Link, r.guest6())
+	r.addr6(r.side.Link, linkLocal(r.knownMAC()))
+	own := resource.AddrID(r.r.NS, r.side.Link, r.guest6())
 	for _, route := range r.routes6() {
-		r.ask(resource.Route{NS: r.r.NS, Dst: route.CIDR.Masked(), Via: route.Via, Dev: model.GuestLink, From: &own}, r.n.Doc.PosOf(route.At))
+		r.ask(resource.Route{NS: r.r.NS, Dst: route.CIDR.Masked(), Via: route.Via, Dev: r.side.Link, From: &own}, r.n.Doc.PosOf(route.At))
 	}
 	switch {
 	case r.public6():
-		r.addr6(model.PublicLink, r.r.IP6)
-		r.addr6(model.PublicLink, linkLocal(r.r.PublicMAC))
-		from := resource.AddrID(r.r.NS, model.PublicLink, r.r.IP6)
-		r.ask(resource.Route{NS: r.r.NS, Dst: anywhere6, Via: r.r.Gateway6, Dev: model.PublicLink, From: &from})
+		r.addr6(r.r.Legs[0].Link, r.r.Legs[0].IP6)
+		r.addr6(r.r.Legs[0].Link, linkLocal(r.r.Legs[0].MAC))
+		from := resource.AddrID(r.r.NS, r.r.Legs[0].Link, r.r.Legs[0].IP6)
+		r.ask(resource.Route{NS: r.r.NS, Dst: anywhere6, Via: r.r.Legs[0].Gateway6, Dev: r.r.Legs[0].Link, From: &from})
 	case x.Foreign: // it asks its resolvers as a guest would
-		r.ask(resource.Route{NS: r.r.NS, Dst: anywhere6, Via: x.Gateway, Dev: model.GuestLink, From: &own})
+		r.ask(resource.Route{NS: r.r.NS, Dst: anywhere6, Via: x.Gateway, Dev: r.side.Link, From: &own})
 	}
 }
 
 // routes6 are the network's routes of IPv6. The router passes on what guests send it
 // for them, and so it is a default router even where it leads to nobody else.
-func (r *router) routes6() []schema.Route {
+func (r *side) routes6() []schema.Route {
 	if r.on.IP6 == nil || r.on.IP6.Foreign {
 		return nil
 	}
@@ -82,10 +91,10 @@ func ofFamily(list []schema.Route, family int) []schema.Route {
 var anywhere6 = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 
 // public6 reports whether the router leads to the world by IPv6.
-func (r *router) public6() bool { return r.r.Public() && r.r.IP6.IsValid() }
+func (r *side) public6() bool { return r.r.IP6().IsValid() }
 
 // guest6 is the router's address in the guests' /64.
-func (r *router) guest6() netip.Prefix {
+func (r *side) guest6() netip.Prefix {
 	return netip.PrefixFrom(r.on.IP6.Router, r.on.IP6.CIDR.Bits())
 }
 
@@ -104,13 +113,13 @@ func (r *router) addr6(link string, p netip.Prefix) {
 // becomes dual stack. What others advertise is not for it. Its link-local addresses
 // are weft's and not the kernel's (addr_gen_mode 1 is "none"), which would make them
 // once and never again, and wait a second to see whether they are taken.
-func (r *router) sysctls6() {
+func (r *side) sysctls6() {
 	ns := r.r.NS
 	guards := plugin.RouterGuards6(ns)
 	off := resource.Sysctl{NS: ns, Key: "net.ipv6.conf.all.disable_ipv6"}.ID()
-	links := []string{model.GuestLink}
+	links := []string{r.side.Link}
 	if r.public6() {
-		links = append(links, model.PublicLink)
+		links = append(links, r.r.Legs[0].Link)
 	}
 	for _, l := range links {
 		id := resource.LinkID(ns, l)
@@ -130,11 +139,11 @@ func (r *router) sysctls6() {
 
 // chains6 is chains for IPv6: the same egress, and what comes in by the network's
 // ingress rules only.
-func (r *router) chains6() {
+func (r *side) chains6() {
 	r.chain("filter", "INPUT", "DROP", r.input6())
 	var forward []resource.Rule
 	for _, route := range r.routes6() { // see forward
-		forward = append(forward, rule("route", match{In: model.GuestLink, Out: model.GuestLink, Dst: route.CIDR.Masked()}, "ACCEPT", r.n.Doc.PosOf(route.At)))
+		forward = append(forward, rule("route", match{In: r.side.Link, Out: r.side.Link, Dst: route.CIDR.Masked()}, "ACCEPT", r.n.Doc.PosOf(route.At)))
 	}
 	forward = append(forward, rule("invalid", match{CT: []string{"INVALID"}}, "DROP"))
 	if !r.public6() {
@@ -142,16 +151,16 @@ func (r *router) chains6() {
 		return
 	}
 	for _, p := range r.inside6() { // there is no rp_filter for IPv6
-		forward = append(forward, rule("spoofed", match{In: model.PublicLink, Src: p}, "DROP"))
+		forward = append(forward, rule("spoofed", match{In: r.r.Legs[0].Link, Src: p}, "DROP"))
 	}
 	forward = append(forward, rule("established", match{CT: established}, "ACCEPT"))
 	for _, p := range r.inside6() {
-		forward = append(forward, jump("egress", match{In: model.GuestLink, Out: model.PublicLink, Src: p}, "EGRESS"))
+		forward = append(forward, jump("egress", match{In: r.side.Link, Out: r.r.Legs[0].Link, Src: p}, "EGRESS"))
 	}
 	r.chain("filter", "FORWARD", "DROP", append(forward,
-		jump("ingress", match{In: model.PublicLink, Out: model.GuestLink, Dst: r.on.IP6.CIDR}, "INGRESS")))
+		jump("ingress", match{In: r.r.Legs[0].Link, Out: r.side.Link, Dst: r.on.IP6.CIDR}, "INGRESS")))
 	r.chain("filter", "EGRESS", "", r.egress())
-	r.chain("filter", "INGRESS", "", r.ingress6())
+	r.chain("filter", "INGRESS", "", r.comingIn())
 	r.chain("mangle", "FORWARD", "ACCEPT", []resource.Rule{
 		rule("mss", match{Proto: "tcp", SYN: true}, "CLAMPMSS"),
 	})
@@ -159,7 +168,7 @@ func (r *router) chains6() {
 
 // inside6 lists what lies on the guests' side. From behind a route machines get out
 // as guests do; what comes in there is answers.
-func (r *router) inside6() []netip.Prefix {
+func (r *side) inside6() []netip.Prefix {
 	out := []netip.Prefix{r.on.IP6.CIDR}
 	for _, route := range r.routes6() {
 		out = append(out, route.CIDR.Masked())
@@ -167,9 +176,12 @@ func (r *router) inside6() []netip.Prefix {
 	return out
 }
 
+// inputCommon6 is how many rules of input6 are not of the side.
+const inputCommon6 = 9
+
 // input6: what RFC 4890 says must not be dropped, echo, and the guests' services.
 // The kernel itself drops neighbour discovery that crossed a router.
-func (r *router) input6() []resource.Rule {
+func (r *side) input6() []resource.Rule {
 	out := []resource.Rule{
 		rule("established", match{CT: established}, "ACCEPT"),
 		rule("loopback", match{In: "lo"}, "ACCEPT"),
@@ -183,27 +195,31 @@ func (r *router) input6() []resource.Rule {
 	icmp("echo", "", 128)
 	icmp("neighbour", "", 135, 136)
 	if !r.on.IP6.Foreign {
-		icmp("router-solicitation", model.GuestLink, 133)
+		icmp("router-solicitation", r.side.Link, 133)
 	}
 	port := func(name, proto string, p uint16, src netip.Prefix) {
 		out = append(out, rule(name, match{
-			In: model.GuestLink, Proto: proto, Src: src, DstPorts: []schema.PortRange{{From: p, To: p}},
+			In: r.side.Link, Proto: proto, Src: src, DstPorts: []schema.PortRange{{From: p, To: p}},
 		}, "ACCEPT"))
 	}
 	if r.dhcp6() || r.informs6() {
 		port("dhcp", "udp", 547, netip.MustParsePrefix("fe80::/10"))
 	}
-	if provides(r.services.Dns) {
+	if r.provides(r.services().Dns) {
 		port("dns", "udp", 53, r.on.IP6.CIDR)
 		port("dns", "tcp", 53, r.on.IP6.CIDR)
 	}
-	return out
+	return append(out, r.bgpRules(6)...)
 }
 
-func (r *router) ingress6() []resource.Rule {
+// comingIn says what may begin from outside where nothing is translated.
+func (r *side) comingIn() []resource.Rule {
 	var out []resource.Rule
 	for i := range r.n.Spec.Ingress {
 		g := &r.n.Spec.Ingress[i]
+		if g.Protocol == icmpOf(10-r.family) {
+			continue
+		}
 		at := r.n.Doc.PosOf(g.At)
 		m := match{Proto: g.Protocol, DstPorts: g.Ports, ICMPType: plusOne(g.ICMPType), ICMPCode: plusOne(g.ICMPCode)}
 		if g.Protocol == "all" {
@@ -217,25 +233,25 @@ func (r *router) ingress6() []resource.Rule {
 }
 
 // dhcp6 reports whether guests are given their IPv6 address.
-func (r *router) dhcp6() bool {
-	return r.on.IP6 != nil && r.on.IP6.Mode == model.DHCPv6 && provides(r.services.Dhcp)
+func (r *side) dhcp6() bool {
+	return r.on.IP6 != nil && r.on.IP6.Mode == model.DHCPv6 && r.provides(r.services().Dhcp)
 }
 
 // informs6 reports whether guests that make their address are told the rest by DHCPv6
 // (RFC 8415, 18.2.6): what is advertised is not weft's to say.
-func (r *router) informs6() bool {
-	return r.on.IP6 != nil && r.on.IP6.Foreign && !r.dhcp6() && provides(r.services.Dhcp)
+func (r *side) informs6() bool {
+	return r.on.IP6 != nil && r.on.IP6.Foreign && !r.dhcp6() && r.provides(r.services().Dhcp)
 }
 
 // conf6 is the IPv6 part of dnsmasq's configuration. Advertisements are for the link,
 // so that a machine with NICs in several such networks hears several default routers.
-func (r *router) conf6(c *config, dns bool) {
+func (r *side) conf6(c *config, dns bool) {
 	x := r.on.IP6
-	if x == nil || x.Foreign && !provides(r.services.Dhcp) {
+	if x == nil || x.Foreign && !r.provides(r.services().Dhcp) {
 		return
 	}
 	if !x.Foreign {
-		link := strings.TrimRight(model.GuestLink, "0123456789") + "*" // see conf
+		link := r.listens()
 		lifetime := raLifetime
 		if !r.public6() && len(r.routes6()) == 0 {
 			lifetime = 0 // no way to anybody: RFC 4861, 6.2.3
@@ -252,7 +268,7 @@ func (r *router) conf6(c *config, dns bool) {
 		// Without an address in any dhcp-host nobody is given one.
 		c.line("dhcp-range=%s,static,%d,%s", x.CIDR.Addr(), x.CIDR.Bits(), length)
 		// Else it is made of the time, and after a restart guests ask a server that is gone.
-		c.line("dhcp-duid=0,%s", r.r.GuestMAC)
+		c.line("dhcp-duid=0,%s", r.knownMAC())
 	default:
 		c.line("dhcp-range=%s,ra-only,%d,%s", x.CIDR.Addr(), x.CIDR.Bits(), raPrefix)
 	}
@@ -266,7 +282,7 @@ func (r *router) conf6(c *config, dns bool) {
 const maxResolvers6 = 8
 
 // resolvers6 is what guests are told to ask by IPv6.
-func (r *router) resolvers6(dns bool) []string {
+func (r *side) resolvers6(dns bool) []string {
 	list := r.n.DNS
 	switch {
 	case len(r.n.Spec.GuestDNS) > 0:
@@ -284,7 +300,7 @@ func (r *router) resolvers6(dns bool) []string {
 }
 
 // upstream lists the resolvers that the router reaches.
-func (r *router) upstream() []netip.Addr {
+func (r *side) upstream() []netip.Addr {
 	if r.public6() || r.on.IP6 != nil && r.on.IP6.Foreign {
 		return r.n.DNS
 	}

@@ -2,6 +2,7 @@ package virtualrouter
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"weft.dev/plugins/plugintest"
@@ -12,11 +13,7 @@ import (
 // is more open than a document says, whatever the wire brings.
 func TestPackets(t *testing.T) {
 	const guest, public = "eth0", "eth1"
-	for _, x := range []struct {
-		why, network, in, from, to, proto string
-		port                              uint16
-		arrives                           string // "" is nowhere
-	}{
+	for _, x := range []sent{
 		{"static NAT, as the firewall says", "full", public, "192.0.2.9", "203.0.113.21", "tcp", 25, "10.1.1.11:25"},
 		{"not opened there", "full", public, "192.0.2.9", "203.0.113.21", "tcp", 26, ""},
 		{"opened there for another protocol", "full", public, "192.0.2.9", "203.0.113.21", "udp", 25, ""},
@@ -73,19 +70,31 @@ func TestPackets(t *testing.T) {
 		{"what is behind a route leaves", "routes", guest, "172.16.3.4", "198.51.100.7", "tcp", 443, "198.51.100.7:443"},
 		{"a router that is no gateway forwards nothing", "service-only", guest, "10.1.1.11", "198.51.100.7", "tcp", 443, ""},
 	} {
-		rs := reach.Routers(plugintest.Intent(t, registry, x.network).Fragments)
-		if len(rs) != 1 {
-			t.Fatalf("%s has %d routers", x.network, len(rs))
-		}
-		v := rs[0].Send(reach.Packet{
-			In: x.in, Src: netip.MustParseAddr(x.from), Dst: netip.MustParseAddr(x.to), Proto: x.proto, Port: x.port,
-		})
-		got := ""
-		if v.Pass {
-			got = netip.AddrPortFrom(v.Dst, v.Port).String()
-		}
-		if got != x.arrives {
-			t.Errorf("%s (%s): %s %s to %s port %d arrives at %q, not %q: %s", x.why, x.network, x.proto, x.from, x.to, x.port, got, x.arrives, v.Rule)
-		}
+		arrives(t, x)
+	}
+}
+
+// sent is the first packet of a connection, and where it arrives; "" is nowhere.
+type sent struct {
+	why, network, in, from, to, proto string
+	port                              uint16
+	arrives                           string
+}
+
+func arrives(t *testing.T, x sent) {
+	t.Helper()
+	from := netip.MustParseAddr(x.from)
+	rs := reach.Routers(plugintest.Intent(t, registry, x.network).Fragments)
+	i := slices.IndexFunc(rs, func(r *reach.Router) bool { return (r.Family == 4) == from.Is4() })
+	if i < 0 {
+		t.Fatalf("%s has no router of the family of %s", x.network, from)
+	}
+	v := rs[i].Send(reach.Packet{In: x.in, Src: from, Dst: netip.MustParseAddr(x.to), Proto: x.proto, Port: x.port})
+	got := ""
+	if v.Pass {
+		got = netip.AddrPortFrom(v.Dst, v.Port).String()
+	}
+	if got != x.arrives {
+		t.Errorf("%s (%s): %s %s to %s port %d arrives at %q, not %q: %s", x.why, x.network, x.proto, x.from, x.to, x.port, got, x.arrives, v.Rule)
 	}
 }

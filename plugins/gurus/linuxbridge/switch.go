@@ -175,12 +175,13 @@ func (d *draft) guests() {
 }
 
 func (d *draft) router() {
-	r := d.on.Router
-	if r == nil || r.Host.Name != d.host.Name {
+	s := d.on.SideOn(d.host.Name)
+	if s == nil {
 		return
 	}
-	link := resource.LinkID(r.NS, model.GuestLink)
-	p := resource.BridgePort{Bridge: d.bridge, Name: r.GuestPort, Link: &link, Guards: plugin.RouterGuards(d.on, r.NS)}
+	ns := s.Router.NS
+	link := resource.LinkID(ns, s.Link)
+	p := resource.BridgePort{Bridge: d.bridge, Name: s.Port, Link: &link, Guards: plugin.RouterGuards(s.Router, d.on.IP6 != nil)}
 	d.ask([]resource.State{p})
-	d.ask(bridge.Limit(&p, r.NS, model.GuestLink, d.n.Rate(nil)))
+	d.ask(bridge.Limit(&p, ns, s.Link, d.n.Rate(nil)))
 }

@@ -18,11 +18,11 @@ import (
 // onWire is a guru of public legs that only says which VLAN they share.
 type onWire struct{ plugintest.Silent }
 
-func (onWire) Design(n *model.Network, out *plugin.Draft) {
-	r := n.Router.Range
-	if r.Spec.VLAN.ID != 0 {
-		need := out.Need(n.Router.Host.Name)
-		need.Wires = append(need.Wires, plugin.WireNeed{Label: r.Physical.Public, VLAN: r.Spec.VLAN.ID})
+func (onWire) DesignLegs(r *model.Router, out *plugin.Draft) {
+	l := r.Legs[0].Range
+	if l.Spec.VLAN.ID != 0 {
+		need := out.Need(r.Host.Name)
+		need.Wires = append(need.Wires, plugin.WireNeed{Label: l.Physical.Public, VLAN: l.Spec.VLAN.ID})
 	}
 }
 

@@ -150,16 +150,16 @@ func (d *draft) port(nic *model.NIC) []resource.Flow {
 func author(nic *model.NIC) resource.Author { return resource.Author{Pos: nic.Pos, NIC: nic.ID} }
 
 func (d *draft) router() {
-	r := d.on.Router
-	if r == nil || r.Host.Name != d.host.Name {
+	s := d.on.SideOn(d.host.Name)
+	if s == nil {
 		return
 	}
-	link := resource.LinkID(r.NS, model.GuestLink)
+	link := resource.LinkID(s.Router.NS, s.Link)
 	p := resource.Port{
-		Bridge: resource.IntegrationBridge, Name: r.GuestPort,
-		Link: &link, Guards: plugin.RouterGuards(d.on, r.NS),
+		Bridge: resource.IntegrationBridge, Name: s.Port,
+		Link: &link, Guards: plugin.RouterGuards(s.Router, d.on.IP6 != nil),
 	}
-	sym := resource.PortSym(r.GuestPort)
+	sym := resource.PortSym(s.Port)
 	d.out.Ask(d.host.Name, p)
 	d.made = append(d.made, p.ID())
 	d.ports = append(d.ports, sym)

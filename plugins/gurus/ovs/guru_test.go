@@ -16,13 +16,13 @@ import (
 // share.
 type onWire struct{ plugintest.Silent }
 
-func (onWire) Design(n *model.Network, out *plugin.Draft) {
-	r := n.Router
+func (onWire) DesignLegs(r *model.Router, out *plugin.Draft) {
+	l := r.Legs[0]
 	need := out.Need(r.Host.Name)
-	need.Labels = append(need.Labels, r.Range.Physical.Public)
+	need.Labels = append(need.Labels, l.Range.Physical.Public)
 	need.Segments = append(need.Segments, plugin.SegmentNeed{
-		Segment: plugin.Segment{Scheme: schema.SchemeVLAN, VNet: r.Range.Spec.VLAN.ID, Label: r.Range.Physical.Public, Zone: n.Zone.Name},
-		Port:    resource.PortSym(r.PublicPort), MAC: r.PublicMAC,
+		Segment: plugin.Segment{Scheme: schema.SchemeVLAN, VNet: l.Range.Spec.VLAN.ID, Label: l.Range.Physical.Public, Zone: r.Zone.Name},
+		Port:    resource.PortSym(l.Port), MAC: l.MAC,
 	})
 }
 

@@ -1,7 +1,7 @@
 // Package public designs the public leg of routers: a port in the broadcast
 // domain of the public range, which all routers of a host share.
 //
-// In goes a resolved network with a public router; out come its port and flows,
+// In goes a router; out come the ports and flows of its public legs,
 // and what it needs of the host. It is pure; plugins registers it.
 package public
 
@@ -17,40 +17,63 @@ import (
 // Guru is CloudStack's PublicNetworkGuru.
 type Guru struct{}
 
-// Name implements plugin.Guru.
+// Name implements plugin.Public.
 func (Guru) Name() string { return "PublicNetworkGuru" }
 
-// CanHandle implements plugin.Guru: networks whose router has a public leg.
-func (Guru) CanHandle(n *model.Network) string {
-	if n.Router == nil || !n.Router.Public() {
-		return "its router has no public leg"
+// CanServe implements plugin.Public: any router.
+func (Guru) CanServe(*model.Router) string { return "" }
+
+// DesignLegs implements plugin.Public.
+func (Guru) DesignLegs(r *model.Router, out *plugin.Draft) {
+	for _, one := range r.Each() {
+		legs(one, out)
 	}
-	return ""
 }
 
-// Design implements plugin.Guru.
-func (Guru) Design(n *model.Network, out *plugin.Draft) {
-	r := n.Router
-	if r.Range.Physical.Spec.VSwitch == bridge.Switch {
-		onBridge(n, out)
+func legs(r *model.Router, out *plugin.Draft) {
+	for _, l := range r.Legs {
+		p := plug{r, l, l.Range.Physical, SegmentOf(r.Zone, l.Range)}
+		p.design(out)
+	}
+	if r.VPC == nil {
 		return
 	}
-	seg := SegmentOf(n.Zone, r.Range)
-	link := resource.LinkID(r.NS, model.PublicLink)
-	port := resource.Port{Bridge: resource.IntegrationBridge, Name: r.PublicPort, Link: &link, Guards: guards(n)}
-	sym := resource.PortSym(r.PublicPort)
-	patch := resource.ID{Kind: resource.KindPort, Name: pipeline.PatchName(seg.Label)}
+	for _, g := range r.VPC.Gateways {
+		p := plug{r, &g.Leg, g.Physical, plugin.Segment{Scheme: schema.SchemeVLAN, VNet: g.VLAN, Label: g.Physical.Guest, Zone: r.Zone.Name}}
+		p.design(out)
+	}
+}
+
+// A plug joins a link of a router to a VLAN that routers of the host share: that of a
+// public range, or of a private gateway, which is CloudStack's PrivateNetworkGuru's.
+type plug struct {
+	r   *model.Router
+	leg *model.Leg
+	on  *model.PhysicalNetwork
+	seg plugin.Segment
+}
+
+func (p *plug) design(out *plugin.Draft) {
+	if p.on.Spec.VSwitch == bridge.Switch {
+		p.onBridge(out)
+		return
+	}
+	r, l := p.r, p.leg
+	link := resource.LinkID(r.NS, l.Link)
+	port := resource.Port{Bridge: resource.IntegrationBridge, Name: l.Port, Link: &link, Guards: guards(r)}
+	sym := resource.PortSym(l.Port)
+	patch := resource.ID{Kind: resource.KindPort, Name: pipeline.PatchName(p.seg.Label)}
 	out.Ask(r.Host.Name, port)
-	out.Flow(r.Host.Name, []resource.ID{port.ID(), patch}, pipeline.Limit(pipeline.Port(seg, sym), sym, n.Rate(nil))...)
+	out.Flow(r.Host.Name, []resource.ID{port.ID(), patch}, pipeline.Limit(pipeline.Port(p.seg, sym), sym, r.Rate)...)
 	need := out.Need(r.Host.Name)
-	need.Labels = append(need.Labels, seg.Label)
-	need.Segments = append(need.Segments, plugin.SegmentNeed{Segment: seg, Port: sym, MAC: r.PublicMAC})
+	need.Labels = append(need.Labels, p.seg.Label)
+	need.Segments = append(need.Segments, plugin.SegmentNeed{Segment: p.seg, Port: sym, MAC: l.MAC})
 }
 
 // guards are what filters at the public addresses: it has to stand before the wire
 // does.
-func guards(n *model.Network) []resource.ID {
-	return append(plugin.RouterGuards(n.Segments[0], n.Router.NS), resource.ChainID(n.Router.NS, 4, "mangle", "PREROUTING"))
+func guards(r *model.Router) []resource.ID {
+	return append(plugin.RouterGuards(r, r.Dual()), resource.ChainID(r.NS, 4, "mangle", "PREROUTING"))
 }
 
 // SegmentOf is the broadcast domain of a public range: VLAN 0 is untagged.

@@ -32,7 +32,7 @@ func (listing) DesignHost(h *model.Host, needs *plugin.Needs, out *plugin.Draft)
 }
 
 var registry = plugin.Registry{
-	Gurus: []plugin.Guru{plugintest.Silent{}}, Public: Guru{}, Elements: []plugin.Element{plugintest.Silent{}},
+	Gurus: []plugin.Guru{plugintest.Silent{}}, Public: Guru{}, Elements: []plugin.Element{plugintest.Silent{}, plugintest.SilentVPC{}},
 	Switches: []plugin.Switch{listing{}},
 }
 
@@ -58,21 +58,5 @@ func TestGuards(t *testing.T) {
 	}
 	if checked == 0 {
 		t.Error("no port")
-	}
-}
-
-func TestCanHandle(t *testing.T) {
-	r := &model.Router{}
-	for _, x := range []struct {
-		n    model.Network
-		want string
-	}{
-		{model.Network{}, "its router has no public leg"},
-		{model.Network{Router: r}, "its router has no public leg"},
-		{model.Network{Router: &model.Router{Range: &model.PublicRange{}}}, ""},
-	} {
-		if got := (Guru{}).CanHandle(&x.n); got != x.want {
-			t.Errorf("%q, want %q", got, x.want)
-		}
 	}
 }

@@ -30,6 +30,7 @@ func Of(ctx context.Context, h *host.Host) model.Facts {
 	f.Assumed = false
 	f.Instance = h.Instance
 	f.Rootless = rootless()
+	kernel(&f)
 	if os.Getenv(LabVariable) != "" {
 		f.Datapath = "netdev"
 	}

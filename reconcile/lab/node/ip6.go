@@ -267,7 +267,7 @@ const static = unix.RTPROT_STATIC
 // Routes makes the internet know the way to these networks, and to no others that it was told of before. Where the next hop is
 // follows from its address.
 func (n *Node) Routes(want []Route, _ *Void) error {
-	have, err := netlink.RouteListFiltered(netlink.FAMILY_V6, &netlink.Route{Protocol: static}, netlink.RT_FILTER_PROTOCOL)
+	have, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: static}, netlink.RT_FILTER_PROTOCOL)
 	if err != nil {
 		return err
 	}

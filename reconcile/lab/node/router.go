@@ -11,11 +11,19 @@ import (
 
 	"weft.dev/reconcile/host"
 	"weft.dev/reconcile/lab/link"
+	"weft.dev/reconcile/pair"
 )
 
-// Router returns the named network namespace of the active router ACCOUNT/NETWORK-OR-VPC on this host, or "". Between the
-// two may stand network/ or vpc/. A router is found by weft's mark on its namespace.
-func (n *Node) Router(name string, netns *string) error {
+// A Router is one on this host.
+type Router struct {
+	Netns string // "" where there is none
+	// Standby: it is one of a pair, and not the primary.
+	Standby bool
+}
+
+// Router returns the router ACCOUNT/NETWORK-OR-VPC on this host. Between the two may stand network/ or vpc/. A router is
+// found by weft's mark on its namespace.
+func (n *Node) Router(name string, found *Router) error {
 	const dir = "/run/netns"
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -31,11 +39,18 @@ func (n *Node) Router(name string, netns *string) error {
 			return err
 		})
 		if err == nil && routerOf(mark, name) {
-			*netns = e.Name()
+			*found = Router{Netns: e.Name(), Standby: standby(mark, e.Name())}
 			return nil
 		}
 	}
 	return nil
+}
+
+// standby says whether the router is one of a pair that wrote down that it is not the primary.
+func standby(mark, netns string) bool {
+	instance, _, _ := host.ReadAlias(mark)
+	list, err := pair.Read(host.New("", instance).Kept(netns + "/keepalived"))
+	return err == nil && len(list) > 0 && list[len(list)-1].State != pair.Primary
 }
 
 // routerOf says whether the mark on lo of a namespace is that of a router, whose owner is the network or VPC, of that name.

@@ -1,0 +1,58 @@
+package facts
+
+import (
+	"net"
+	"os"
+	"runtime"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"weft.dev/reconcile/model"
+)
+
+// kernel tries what the kernel can, in a namespace that goes with the thread that made
+// it. Where it cannot even try, it says that the kernel cannot: the other way works
+// everywhere.
+func kernel(f *model.Facts) {
+	f.ESP, f.WireGuard = false, false
+	done := make(chan struct{})
+	go thread(func() {
+		defer close(done)
+		if unix.Unshare(unix.CLONE_NEWNET) != nil {
+			return
+		}
+		h, err := netlink.NewHandle()
+		if err != nil {
+			return
+		}
+		defer h.Close()
+		f.ESP = h.XfrmStateAdd(&netlink.XfrmState{
+			Src: net.IPv4(127, 0, 0, 1), Dst: net.IPv4(127, 0, 0, 2), Proto: netlink.XFRM_PROTO_ESP, Mode: netlink.XFRM_MODE_TUNNEL, Spi: 0x1000,
+			Auth:  &netlink.XfrmStateAlgo{Name: "hmac(sha256)", Key: make([]byte, 32)},
+			Crypt: &netlink.XfrmStateAlgo{Name: "cbc(aes)", Key: make([]byte, 32)},
+		}) == nil
+		f.WireGuard = h.LinkAdd(&netlink.Wireguard{LinkAttrs: netlink.LinkAttrs{Name: "wg0"}}) == nil
+	})
+	<-done
+	_, err := os.Stat("/dev/ppp")
+	f.PPP = err == nil
+}
+
+// thread runs f on a thread that ends with it. The first thread of a process would not
+// end, and its namespace passes for that of the process: for the agent all processes of
+// the host would be in another one than it is.
+func thread(f func()) {
+	runtime.LockOSThread() // and never unlocked, but on the first
+	if unix.Gettid() != unix.Getpid() {
+		f()
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		thread(f)
+	}()
+	<-done
+	runtime.UnlockOSThread()
+}

@@ -1,0 +1,150 @@
+package vpn
+
+import (
+	"encoding/pem"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+)
+
+// load brings charon from what it was told before to next. What is as before it is
+// not told again, so that the tunnels of other connections do not notice.
+func (k *keeper) load(next map[string]*item) {
+	gone, changed := k.compare(next)
+	for _, i := range gone {
+		if i.Connection != "" {
+			_ = k.say(i, k.command("unload-conn", map[string]any{"name": i.Connection}))
+			k.end(i.Connection)
+			k.board.forget(i.Connection)
+		}
+	}
+	for _, i := range gone {
+		_ = k.say(i, k.unload(i))
+	}
+	// First what connections use.
+	for _, kind := range []func(*item) bool{
+		func(i *item) bool { return i.Secret != "" || i.Key != "" },
+		func(i *item) bool { return i.Pool != "" },
+	} {
+		for _, i := range changed {
+			if kind(i) {
+				_ = k.say(i, k.put(i))
+			}
+		}
+	}
+	// Ended before, a tunnel could come again by what is no secret any more.
+	for _, i := range k.lost(next) {
+		k.end(i.Connection)
+		k.board.forget(i.Connection)
+	}
+	for _, i := range changed {
+		if i.Connection != "" {
+			if k.now[i.id()] != nil {
+				k.end(i.Connection)
+			}
+			k.board.forget(i.Connection)
+			k.board.refuse(i.Connection, k.say(i, k.put(i)))
+		}
+	}
+	k.now = next
+	k.board.put(next)
+	k.call()
+}
+
+// compare lists what is to go and what is new or another, by id.
+func (k *keeper) compare(next map[string]*item) (gone, changed []*item) {
+	for _, id := range slices.Sorted(maps.Keys(k.now)) {
+		if next[id] == nil {
+			gone = append(gone, k.now[id])
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(next)) {
+		if old := k.now[id]; old == nil || old.text != next[id].text {
+			changed = append(changed, next[id])
+		}
+	}
+	return gone, changed
+}
+
+// lost lists the connections, as before, of which a secret is gone or another: who knew
+// the old one must not stay in by it.
+func (k *keeper) lost(next map[string]*item) []*item {
+	var out []*item
+	for _, id := range slices.Sorted(maps.Keys(k.now)) {
+		old := k.now[id]
+		now := next[id]
+		if old.Secret == "" || now != nil && now.text == old.text {
+			continue
+		}
+		of, user, personal := strings.Cut(old.Secret, "/")
+		c := k.now["connection "+of]
+		switch {
+		case personal:
+			k.endUser(of, user)
+		case c != nil:
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// say logs what went wrong with an item, and returns it.
+func (k *keeper) say(i *item, err error) error {
+	if err != nil {
+		err = fmt.Errorf("%s: %w", i.id(), err)
+		fmt.Fprintln(os.Stderr, "ipsec:", err)
+	}
+	return err
+}
+
+// put tells charon of an item.
+func (k *keeper) put(i *item) error {
+	switch {
+	case i.Connection != "":
+		return k.command("load-conn", map[string]any{i.Connection: i.Config})
+	case i.Pool != "":
+		return k.command("load-pool", map[string]any{i.Pool: i.Config})
+	case i.Secret != "":
+		owners := make([]any, len(i.Owners))
+		for j, o := range i.Owners {
+			owners[j] = o
+		}
+		return k.command("load-shared", map[string]any{"id": i.Secret, "type": i.Kind, "data": string(i.content), "owners": owners})
+	}
+	kind := "any"
+	switch i.block.Type {
+	case "RSA PRIVATE KEY":
+		kind = "rsa"
+	case "EC PRIVATE KEY":
+		kind = "ecdsa"
+	}
+	return k.command("load-key", map[string]any{"type": kind, "data": string(pem.EncodeToMemory(i.block))})
+}
+
+// unload has charon forget an item that is no connection. Keys have no name, so that
+// they go with charon, and without a certificate are of no use.
+func (k *keeper) unload(i *item) error {
+	switch {
+	case i.Pool != "":
+		return k.command("unload-pool", map[string]any{"name": i.Pool})
+	case i.Secret != "":
+		return k.command("unload-shared", map[string]any{"id": i.Secret})
+	}
+	return nil
+}
+
+// end ends what a connection has of tunnels; that it has none is no mistake.
+func (k *keeper) end(connection string) {
+	_ = k.command("terminate", map[string]any{"ike": connection, "force": "yes", "timeout": "-1"})
+}
+
+// endUser ends the tunnels of one user of a connection.
+func (k *keeper) endUser(connection, user string) {
+	for _, s := range k.tunnels() {
+		if s.connection == connection && s.user == user {
+			_ = k.command("terminate", map[string]any{"ike-id": s.id, "force": "yes", "timeout": "-1"})
+		}
+	}
+}

@@ -1,0 +1,272 @@
+package vpn
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// WireGuardSocket is where a WireGuard tells how it is: an abstract socket of the
+// namespace, with the link's name behind it.
+const WireGuardSocket = "@weft-wireguard-"
+
+// aliveTime is how long WireGuard takes a peer for there after a handshake: it makes
+// one every two minutes while there is traffic (REJECT_AFTER_TIME).
+const aliveTime = 180 * time.Second
+
+// A user is one line of the file "users".
+type user struct {
+	Name string       `json:"user"`
+	Key  string       `json:"publicKey"` // base64
+	IPs  []netip.Addr `json:"ips"`
+}
+
+// A wg is WireGuard, in the kernel or not.
+type wg interface {
+	// set makes the users those of next; others' tunnels do not notice.
+	set(now, next map[string]*user) error
+	// shakes lists when each user's handshake was last, by key in base64.
+	shakes() (map[string]time.Time, error)
+	// ended is closed when it serves no more.
+	ended() <-chan struct{}
+	// remove ends it for good.
+	remove()
+}
+
+type wgConfig struct {
+	dir, link    string
+	port, mtu    int
+	routes       []netip.Prefix
+	kernel, same bool
+	test         bool
+	key          []byte // 32 bytes
+}
+
+func serveWireGuard(args []string) error {
+	var c wgConfig
+	f := flag.NewFlagSet(WireGuardVerb, flag.ContinueOnError)
+	f.StringVar(&c.dir, "dir", "", "directory of key and users")
+	f.StringVar(&c.link, "link", "", "name of the link")
+	f.IntVar(&c.port, "port", 51820, "UDP port")
+	f.IntVar(&c.mtu, "mtu", 1420, "MTU of the link")
+	f.BoolVar(&c.kernel, "kernel", false, "the kernel's WireGuard")
+	f.BoolVar(&c.same, "same-user", false, "give up no privileges")
+	f.BoolVar(&c.test, "test", false, "read the files, and end")
+	f.Func("route", "CIDR that users' addresses are of, may be repeated", func(s string) error {
+		p, err := netip.ParsePrefix(s)
+		c.routes = append(c.routes, p)
+		return err
+	})
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	all, err := users(c.dir)
+	if err != nil {
+		return err
+	}
+	if c.key, err = privateKey(c.dir); err != nil || c.test {
+		return err
+	}
+	return c.run(all)
+}
+
+func (c *wgConfig) run(first map[string]*user) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	begin := userspace
+	if c.kernel {
+		begin = kernel
+	}
+	w, err := begin(c)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(w.set(nil, first), c.up()); err != nil {
+		return err
+	}
+	written := c.keyWritten()
+	if err := tell(WireGuardSocket+c.link, func(string) string { return how(w) }); err != nil {
+		return err
+	}
+	if !c.same && !c.kernel {
+		if err := becomeNobody(); err != nil {
+			return err
+		}
+	}
+	now := first
+	for {
+		select {
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				w.remove()
+				return nil
+			}
+			if c.keyWritten() != written {
+				// Who has given up root cannot read it, and all tunnels are new with it.
+				return errors.New("the private key is another: started anew")
+			}
+			next, err := users(c.dir)
+			if err == nil {
+				err = w.set(now, next)
+			}
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "wireguard: what was read before stays:", err)
+				continue
+			}
+			now = next
+		case <-w.ended():
+			return errors.New("the link is gone")
+		}
+	}
+}
+
+// becomeNobody gives up root once everything is open that root is needed for.
+func becomeNobody() error {
+	if err := errors.Join(unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+		syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody),
+		unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)); err != nil {
+		return fmt.Errorf("give up root: %w", err)
+	}
+	return nil
+}
+
+// up gives the link its routes.
+func (c *wgConfig) up() error {
+	l, err := netlink.LinkByName(c.link)
+	if err != nil {
+		return fmt.Errorf("link %s: %w", c.link, err)
+	}
+	if err := netlink.LinkSetUp(l); err != nil {
+		return fmt.Errorf("link %s: %w", c.link, err)
+	}
+	had, err := netlink.RouteList(l, netlink.FAMILY_V4)
+	if err != nil {
+		return fmt.Errorf("routes of %s: %w", c.link, err)
+	}
+	for _, r := range had {
+		if r.Dst == nil || !slices.ContainsFunc(c.routes, func(p netip.Prefix) bool { return p.String() == r.Dst.String() }) {
+			_ = netlink.RouteDel(&r)
+		}
+	}
+	for _, p := range c.routes {
+		if err := netlink.RouteReplace(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: netipNet(p), Scope: netlink.SCOPE_LINK}); err != nil {
+			return fmt.Errorf("route to %s: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// keyWritten tells a key from one that took its place; nobody may look, not read.
+func (c *wgConfig) keyWritten() string {
+	info, err := os.Lstat(filepath.Join(c.dir, "key"))
+	if err != nil {
+		return err.Error()
+	}
+	inode := uint64(0)
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		inode = st.Ino
+	}
+	return strconv.FormatUint(inode, 10) + " " + info.ModTime().String()
+}
+
+// how says in a line how a WireGuard is.
+func how(w wg) string {
+	at, err := w.shakes()
+	if err != nil {
+		return string(Failed) + " " + err.Error()
+	}
+	n := 0
+	for _, t := range at {
+		if time.Since(t) < aliveTime {
+			n++
+		}
+	}
+	return string(Connected) + " " + plural(n, "user")
+}
+
+// users reads the file "users" below dir, by key.
+func users(dir string) (map[string]*user, error) {
+	b, err := read(dir, "users")
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]*user{}
+	lines := bufio.NewScanner(bytes.NewReader(b))
+	for n := 1; lines.Scan(); n++ {
+		u := new(user)
+		if err := json.Unmarshal(lines.Bytes(), u); err != nil {
+			return nil, fmt.Errorf("users, line %d: %w", n, err)
+		}
+		if _, err := keyOf([]byte(u.Key)); err != nil {
+			return nil, fmt.Errorf("users, line %d: %w", n, err)
+		}
+		if out[u.Key] != nil {
+			return nil, fmt.Errorf("users, line %d: the key is there twice", n)
+		}
+		out[u.Key] = u
+	}
+	return out, lines.Err()
+}
+
+func privateKey(dir string) ([]byte, error) {
+	b, err := read(dir, "key")
+	if err != nil {
+		return nil, err
+	}
+	key, err := keyOf(bytes.TrimSpace(b))
+	if err != nil {
+		return nil, errors.New("the private key is none: it takes what wg genkey prints")
+	}
+	return key, nil
+}
+
+func keyOf(text []byte) ([]byte, error) {
+	key, err := base64.StdEncoding.Strict().DecodeString(string(text))
+	if err != nil || len(key) != 32 {
+		return nil, errors.New("no key of 32 bytes in base64")
+	}
+	return key, nil
+}
+
+// uapi is what makes the users of now those of next, in WireGuard's own protocol.
+func uapi(now, next map[string]*user) string {
+	var b strings.Builder
+	hexKey := func(u *user) string {
+		key, _ := keyOf([]byte(u.Key)) // users has seen to that
+		return hex.EncodeToString(key)
+	}
+	for _, k := range slices.Sorted(maps.Keys(now)) {
+		if next[k] == nil {
+			fmt.Fprintf(&b, "public_key=%s\nremove=true\n", hexKey(now[k]))
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(next)) {
+		u := next[k]
+		if old := now[k]; old != nil && slices.Equal(old.IPs, u.IPs) {
+			continue
+		}
+		fmt.Fprintf(&b, "public_key=%s\nreplace_allowed_ips=true\n", hexKey(u))
+		for _, ip := range u.IPs {
+			fmt.Fprintf(&b, "allowed_ip=%s\n", netip.PrefixFrom(ip, ip.BitLen()))
+		}
+	}
+	return b.String()
+}
