@@ -37,7 +37,7 @@ check-generated:
 
 lint: $(LINT) ## gofmt, golangci-lint
 	@out=$$(gofmt -l cmd reconcile plugins policies schema); if [ -n "$$out" ]; then echo "not gofmt'ed: $$out" >&2; exit 1; fi
-	@$(LINT) run ./...
+	@$(LINT) run --allow-parallel-runners ./...
 
 fmt: ## format the code
 	@gofmt -w cmd reconcile plugins policies schema
