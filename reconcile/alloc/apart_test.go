@@ -35,6 +35,7 @@ func pairDemands(t *testing.T, hosts ...string) []model.Demand {
 	return resolved(t, b.String())
 }
 
+// resolved is what the networks of a tree ask the lock for.
 func resolved(t *testing.T, text string) []model.Demand {
 	t.Helper()
 	tree, ds := schema.Parse(fstest.MapFS{"tree.yaml": &fstest.MapFile{Data: []byte(text)}}, nil)

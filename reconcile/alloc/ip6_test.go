@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"weft.dev/reconcile/alloc"
 	"weft.dev/reconcile/model"
-	"weft.dev/schema"
 )
 
 // demands6 are those of dual stack networks with one guest each.
@@ -26,27 +24,7 @@ func demands6(t *testing.T, prefix string, networks ...string) []model.Demand {
 		fmt.Fprintf(&b, envelope+"kind: Network\nmetadata: {name: %s, account: acme}\nspec: {offering: dual, ip6: {mode: DHCPv6%s}}\n", name, rest)
 		fmt.Fprintf(&b, envelope+"kind: VirtualMachine\nmetadata: {name: vm-%s, account: acme}\nspec: {nics: [{network: %[1]s}]}\n", name)
 	}
-	tree, ds := schema.Parse(fstest.MapFS{"tree.yaml": &fstest.MapFile{Data: []byte(b.String())}}, nil)
-	if ds.HasErrors() {
-		t.Fatal(ds[0].String())
-	}
-	site, ds := model.BuildSite(tree, nil, nil)
-	if ds.HasErrors() {
-		t.Fatal(ds[0].String())
-	}
-	var index model.Index
-	for _, d := range tree.Documents {
-		index.Add(d)
-	}
-	var out []model.Demand
-	for _, d := range index.Networks() {
-		n, ds := model.Resolve(site, &index, d, alloc.Empty())
-		if ds.HasErrors() {
-			t.Fatal(ds[0].String())
-		}
-		out = append(out, n.Demands...)
-	}
-	return out
+	return resolved(t, b.String())
 }
 
 // Every network has a /64 of its own, none that of the public network, and a new one

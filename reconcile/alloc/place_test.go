@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"weft.dev/reconcile/alloc"
 	"weft.dev/reconcile/model"
-	"weft.dev/schema"
 )
 
 const envelope = "---\napiVersion: weft.dev/v1alpha1\n"
@@ -29,27 +27,7 @@ func demands(t *testing.T, hosts ...string) []model.Demand {
 	for i := range 300 {
 		fmt.Fprintf(&b, envelope+"kind: Network\nmetadata: {name: n%d, account: acme}\nspec: {offering: %s}\n", i, model.OfferingSourceNat)
 	}
-	tree, ds := schema.Parse(fstest.MapFS{"tree.yaml": &fstest.MapFile{Data: []byte(b.String())}}, nil)
-	if ds.HasErrors() {
-		t.Fatal(ds[0].String())
-	}
-	site, ds := model.BuildSite(tree, nil, nil)
-	if ds.HasErrors() {
-		t.Fatal(ds[0].String())
-	}
-	var index model.Index
-	for _, d := range tree.Documents {
-		index.Add(d)
-	}
-	var out []model.Demand
-	for _, d := range index.Networks() {
-		n, ds := model.Resolve(site, &index, d, alloc.Empty())
-		if ds.HasErrors() {
-			t.Fatal(ds[0].String())
-		}
-		out = append(out, n.Demands...)
-	}
-	return out
+	return resolved(t, b.String())
 }
 
 func routers(l *alloc.Lock) map[string]string {

@@ -133,7 +133,7 @@ func (h *Host) In(ns string, f func() error) error {
 		return f()
 	}
 	done := make(chan error, 1)
-	go thread(func() { done <- h.inside(ns, f) })
+	go Thread(func() { done <- h.inside(ns, f) })
 	return <-done
 }
 

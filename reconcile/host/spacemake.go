@@ -67,7 +67,7 @@ func (h *Host) MakeSpace(name, owner string) (*Space, error) {
 		return nil, err
 	}
 	done := make(chan error, 1)
-	go thread(func() { // the thread is in the new namespace and is thrown away
+	go Thread(func() { // the thread is in the new namespace and is thrown away
 		s, err = h.newSpace(name, alias)
 		done <- err
 	})
@@ -177,9 +177,10 @@ func (h *Host) DropSpace(name string) error {
 	return nil
 }
 
-// thread runs f on a thread that ends with it. The first thread of a process
-// would not end and would hold its namespace for ever, so it is avoided.
-func thread(f func()) {
+// Thread runs f on a thread that ends with it, where it is called by a goroutine that
+// does nothing else. The first thread of a process would not end and would hold its
+// namespace for ever, which passes for that of the process, so it is avoided.
+func Thread(f func()) {
 	runtime.LockOSThread()
 	if unix.Gettid() != unix.Getpid() {
 		f() // never unlocked: nobody inherits what f did to the thread
@@ -188,7 +189,7 @@ func thread(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		thread(f)
+		Thread(f)
 	}()
 	<-done
 	runtime.UnlockOSThread()

@@ -44,7 +44,7 @@ func (r *side) chains() {
 	r.chain("filter", "EGRESS", "", r.egress())
 	r.chain("mangle", "FORWARD", "ACCEPT", append([]resource.Rule{
 		rule("mss", match{Proto: "tcp", SYN: true}, "CLAMPMSS"),
-	}, append(r.vpnMeters(), r.metersIn()...)...))
+	}, append(r.vpnMeters(), r.counting(towards)...)...))
 	r.firewall()
 	if r.routed() {
 		r.chain("filter", "INGRESS", "", r.comingIn())
@@ -101,7 +101,7 @@ func (r *side) forward() []resource.Rule {
 	}
 	out = append(out, r.vpnForward(resource.Verdict{Target: "ACCEPT"})...)
 	for _, l := range r.r.Legs {
-		for _, src := range r.leavers(l) {
+		for _, src := range r.leavers(l, r.inside()) {
 			out = append(out, jump("egress", match{In: r.side.Link, Out: l.Link, Src: src}, "EGRESS"))
 		}
 	}

@@ -62,10 +62,11 @@ func (r *router) legMarks() []resource.Rule {
 	return out
 }
 
-// leavers lists who may begin connections by a leg: those that NAT gives a source there.
-func (r *side) leavers(l *model.Leg) []netip.Prefix {
+// leavers lists who of inside may begin connections by a leg: those that NAT gives a
+// source there, or all where nothing is translated.
+func (r *router) leavers(l *model.Leg, inside []netip.Prefix) []netip.Prefix {
 	if l == r.r.Legs[0] && (r.r.SourceNAT.IsValid() || r.routed()) {
-		return r.inside()
+		return inside
 	}
 	var out []netip.Prefix
 	for _, ip := range r.r.IPs {

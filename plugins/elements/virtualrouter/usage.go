@@ -44,50 +44,40 @@ func (r *router) meters() {
 			}, a.origin)
 		}
 	}
-	r.chain("mangle", "INPUT", "ACCEPT", r.metersIn())
-	r.chain("mangle", "POSTROUTING", "ACCEPT", r.metersOut())
+	r.chain("mangle", "INPUT", "ACCEPT", r.counting(towards))
+	r.chain("mangle", "POSTROUTING", "ACCEPT", r.counting(away))
 }
 
-// metersIn are the rules that count what comes in, for the end of mangle's FORWARD and
-// INPUT: by the address that it was sent to before translation; else it answers what
-// began inside or here.
-func (r *router) metersIn() []resource.Rule {
+// counting are the rules that count what comes in, for the end of mangle's FORWARD and
+// INPUT, or what leaves: by the address that it was sent to before translation; else it
+// answers what began inside or here.
+func (r *router) counting(direction string) []resource.Rule {
+	by := func(link string, a netip.Addr) match { // the zero address is any
+		if direction == away {
+			return match{Out: link, Src: host(a)}
+		}
+		return match{In: link, Dst: host(a)}
+	}
 	var out []resource.Rule
+	count := func(m match, a netip.Addr) {
+		out = append(out, jump("count", m, r.counter(direction, a)))
+	}
 	all := r.addresses()
 	for _, a := range all {
-		out = append(out, jump("count", match{In: a.leg.Link, OrigDst: host(a.addr)}, r.counter(towards, a.addr)))
+		m := by(a.leg.Link, netip.Addr{})
+		m.OrigDst = host(a.addr)
+		count(m, a.addr)
 	}
 	for _, a := range all {
-		out = append(out, jump("count", match{In: a.leg.Link, Dst: host(a.addr)}, r.counter(towards, a.addr)))
+		count(by(a.leg.Link, a.addr), a.addr)
 	}
 	for _, ip := range r.r.IPs {
 		if l := r.r.LegOf(ip); ip.StaticNAT != nil && l != nil {
-			out = append(out, jump("count", match{In: l.Link, Dst: host(ip.StaticTo)}, r.counter(towards, ip.Addr)))
+			count(by(l.Link, ip.StaticTo), ip.Addr)
 		}
 	}
 	if a := r.known(); a.IsValid() {
-		out = append(out, jump("count", match{In: r.r.Legs[0].Link}, r.counter(towards, a)))
-	}
-	return out
-}
-
-// metersOut are those of what leaves.
-func (r *router) metersOut() []resource.Rule {
-	var out []resource.Rule
-	all := r.addresses()
-	for _, a := range all {
-		out = append(out, jump("count", match{Out: a.leg.Link, OrigDst: host(a.addr)}, r.counter(away, a.addr)))
-	}
-	for _, a := range all {
-		out = append(out, jump("count", match{Out: a.leg.Link, Src: host(a.addr)}, r.counter(away, a.addr)))
-	}
-	for _, ip := range r.r.IPs {
-		if l := r.r.LegOf(ip); ip.StaticNAT != nil && l != nil {
-			out = append(out, jump("count", match{Out: l.Link, Src: host(ip.StaticTo)}, r.counter(away, ip.Addr)))
-		}
-	}
-	if a := r.known(); a.IsValid() {
-		out = append(out, jump("count", match{Out: r.r.Legs[0].Link}, r.counter(away, a)))
+		count(by(r.r.Legs[0].Link, netip.Addr{}), a)
 	}
 	return out
 }

@@ -80,7 +80,7 @@ func (r *router) vpcChains() {
 	r.lists()
 	r.chain("mangle", "FORWARD", "ACCEPT", slices.Concat([]resource.Rule{
 		rule("mss", match{Proto: "tcp", SYN: true}, "CLAMPMSS"),
-	}, r.vpnMeters(), r.metersIn()))
+	}, r.vpnMeters(), r.counting(towards)))
 	r.firewall()
 	r.vpcNAT()
 	if !r.r.Dual() {
@@ -271,24 +271,10 @@ func (r *router) vpcWays() []resource.Rule {
 				out = append(out, rule("outbound", match{In: link, Out: l.Link, Src: s.on.IP6.CIDR}, "ACCEPT"), rule("inbound", match{In: l.Link, Out: link, Dst: s.on.IP6.CIDR}, "ACCEPT"))
 				continue
 			}
-			for _, src := range r.leaving(l) {
+			for _, src := range r.leavers(l, within) {
 				out = append(out, rule("outbound", match{In: link, Out: l.Link, Src: src}, "ACCEPT"))
 			}
 			out = append(out, rule("inbound", match{In: l.Link, Out: link, CT: []string{"DNAT"}}, "ACCEPT"))
-		}
-	}
-	return out
-}
-
-// leaving lists who may begin by a leg: those that NAT gives a source there.
-func (r *router) leaving(l *model.Leg) []netip.Prefix {
-	if l == r.r.Legs[0] && r.r.SourceNAT.IsValid() {
-		return r.within()
-	}
-	var out []netip.Prefix
-	for _, ip := range r.r.IPs {
-		if ip.StaticNAT != nil && r.r.LegOf(ip) == l {
-			out = append(out, host(ip.StaticTo))
 		}
 	}
 	return out

@@ -3,11 +3,11 @@ package facts
 import (
 	"net"
 	"os"
-	"runtime"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"weft.dev/reconcile/host"
 	"weft.dev/reconcile/model"
 )
 
@@ -17,7 +17,7 @@ import (
 func kernel(f *model.Facts) {
 	f.ESP, f.WireGuard = false, false
 	done := make(chan struct{})
-	go thread(func() {
+	go host.Thread(func() {
 		defer close(done)
 		if unix.Unshare(unix.CLONE_NEWNET) != nil {
 			return
@@ -37,22 +37,4 @@ func kernel(f *model.Facts) {
 	<-done
 	_, err := os.Stat("/dev/ppp")
 	f.PPP = err == nil
-}
-
-// thread runs f on a thread that ends with it. The first thread of a process would not
-// end, and its namespace passes for that of the process: for the agent all processes of
-// the host would be in another one than it is.
-func thread(f func()) {
-	runtime.LockOSThread() // and never unlocked, but on the first
-	if unix.Gettid() != unix.Getpid() {
-		f()
-		return
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		thread(f)
-	}()
-	<-done
-	runtime.UnlockOSThread()
 }
