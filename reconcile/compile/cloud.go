@@ -106,11 +106,10 @@ func (r *Result) VPCs() []*model.VPC {
 
 // VPC returns one VPC, or nil.
 func (r *Result) VPC(id schema.ID) *model.VPC {
-	i, ok := slices.BinarySearchFunc(r.units, id, func(u *unit, id schema.ID) int { return compareID(u.id, id) })
-	if !ok {
-		return nil
+	if u := r.unit(id); u != nil {
+		return u.vpc
 	}
-	return r.units[i].vpc
+	return nil
 }
 
 // vpcsOf lists the VPCs of an account, as its limit counts them.

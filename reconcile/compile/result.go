@@ -124,11 +124,19 @@ func (r *Result) Networks() []*model.Network {
 
 // Network returns one network, or nil.
 func (r *Result) Network(id schema.ID) *model.Network {
+	if u := r.unit(id); u != nil {
+		return u.net
+	}
+	return nil
+}
+
+// unit returns the unit of that ID, or nil.
+func (r *Result) unit(id schema.ID) *unit {
 	i, ok := slices.BinarySearchFunc(r.units, id, func(u *unit, id schema.ID) int { return compareID(u.id, id) })
 	if !ok {
 		return nil
 	}
-	return r.units[i].net
+	return r.units[i]
 }
 
 // Declared reports whether a document declares owner, a network or a host.
@@ -140,8 +148,7 @@ func (r *Result) Declared(owner resource.Owner) bool {
 	if err != nil {
 		return false
 	}
-	_, ok := slices.BinarySearchFunc(r.units, id, func(u *unit, id schema.ID) int { return compareID(u.id, id) })
-	return ok
+	return r.unit(id) != nil
 }
 
 // Guru is the name of the guru that designed owner's network, or "".
@@ -150,11 +157,10 @@ func (r *Result) Guru(owner resource.Owner) string {
 	if err != nil {
 		return ""
 	}
-	i, ok := slices.BinarySearchFunc(r.units, id, func(u *unit, id schema.ID) int { return compareID(u.id, id) })
-	if !ok {
-		return ""
+	if u := r.unit(id); u != nil {
+		return u.guru
 	}
-	return r.units[i].guru
+	return ""
 }
 
 // Holds lists the owners that are left as they are on every host, by owner.
