@@ -9,7 +9,7 @@ DEMO  ?= examples/quickstart
 export PATH := $(PATH):/usr/sbin:/sbin
 export GOFLAGS := -buildvcs=false $(GOFLAGS)
 
-.PHONY: help build deps deps-guest test unit lint fmt generate golden bench fuzz soak demo demo-down e2e clean
+.PHONY: help build deps deps-guest deps-kernel test unit lint fmt generate golden bench fuzz soak demo demo-down e2e clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ build: ## build bin/weft
 
 deps: ## install the packages that the machine lacks
 	@.ci/deps
+
+deps-kernel: ## and those that the tests on a kernel with all its modules need
+	@.ci/deps guest kernel
 
 deps-guest: ## and those that guests which are real machines need
 	@.ci/deps guest

@@ -4,6 +4,7 @@
 package plugins
 
 import (
+	"weft.dev/plugins/drivers/dns"
 	"weft.dev/plugins/drivers/file"
 	"weft.dev/plugins/drivers/fw"
 	"weft.dev/plugins/drivers/link"
@@ -43,5 +44,6 @@ func Drivers(h *host.Host, secrets string) []driver.Driver {
 		fw.New(h),
 		file.New(h, file.Below(secrets)),
 		process.New(h),
+		dns.New(h, file.Below(secrets)),
 	}
 }

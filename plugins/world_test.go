@@ -3,6 +3,7 @@ package plugins_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 )
 
@@ -61,8 +62,10 @@ func (d *drawing) doc(kind, name, format string, args ...any) {
 }
 
 func (d *drawing) infra() {
-	d.doc("Zone", "adv", "networkType: Advanced, dns: [9.9.9.9], networkDomain: adv.example, gcWait: %s, ip6Prefix: \"2001:db8:100::/48\"%s", d.one("0s", "10m"), d.either(1, 2, ", routers: {spreadBy: rack}"))
+	d.doc("Zone", "adv", "networkType: Advanced, dns: [9.9.9.9], networkDomain: adv.example, gcWait: %s, ip6Prefix: \"2001:db8:100::/48\"%s, bgp: {asns: [\"65000-65099\"], peers: [{name: edge, address: 203.0.113.1, asn: 65500%s}]}", d.one("0s", "10m"), d.either(1, 2, ", routers: {spreadBy: rack}"), d.either(1, 2, ", holdTime: 9s, keepalive: 3s"))
 	d.doc("Zone", "grp", "networkType: Advanced, securityGroups: true, dns: [%s], networkDomain: grp.example", d.one("9.9.9.9", "1.1.1.1"))
+	d.doc("ServiceProvider", "names", "type: Dns, zone: adv, endpoint: \"udp:10.0.0.53:53\", domains: [example.org], reverse: [10.0.0.0/8, \"2001:db8:100::/48\"], ttl: %s", d.one("60s", "5m"))
+	d.doc("ServiceProvider", "others", "type: Dns, zone: adv, endpoint: \"tcp:10.0.0.54:53\", domains: [org], tsig: {name: weft, psk: {secretFile: /etc/weft/dns.key}}")
 	d.doc("Zone", "plain", "networkType: Basic, networkDomain: plain.example")
 	d.doc("Pod", "rack1", "zone: plain, cidr: 10.200.1.0/24, ranges: [\"10.200.1.10-10.200.1.19\"]")
 	d.doc("Pod", "rack2", "zone: plain, cidr: 10.200.2.0/24")
@@ -114,6 +117,12 @@ func (d *drawing) offerings() {
 	d.doc("NetworkOffering", "tier", "guestType: Isolated, forVPC: true%s, services: {%s, StaticNat: VpcVirtualRouter, PortForwarding: VpcVirtualRouter, Lb: VpcVirtualRouter}", rate(), tier)
 	d.doc("NetworkOffering", "insidetier", "guestType: Isolated, forVPC: true%s, services: {%s, Lb: {provider: InternalLbVm, scheme: Internal}}", rate(), tier)
 	d.doc("NetworkOffering", "dualtier", "guestType: Isolated, forVPC: true, internetProtocol: DualStack, services: {%s}", tier)
+	// Each zone has one mode of routing at a time, so that tiers are as their VPC.
+	told := "networkMode: Routed, routingMode: " + d.one("Static", "Dynamic")
+	d.doc("VPCOffering", "known", "%s, redundantRouter: %t, services: {NetworkACL: VpcVirtualRouter, Lb: {provider: InternalLbVm, scheme: Internal}}", told, d.some(1, 2))
+	const known = "Dhcp: VpcVirtualRouter, Dns: VpcVirtualRouter, UserData: VpcVirtualRouter, NetworkACL: VpcVirtualRouter"
+	d.doc("NetworkOffering", "knowntier", "guestType: Isolated, forVPC: true, %s%s, services: {%s, Lb: {provider: InternalLbVm, scheme: Internal}}", told, rate(), known)
+	d.doc("NetworkOffering", "dualknowntier", "guestType: Isolated, forVPC: true, internetProtocol: DualStack, %s, services: {%s}", told, known)
 	d.doc("NetworkOffering", "l2", "guestType: L2%s, services: {UserData: ConfigDrive}", rate())
 	d.doc("NetworkOffering", "l2vlan", "guestType: L2, specifyVlan: true, services: {UserData: ConfigDrive}")
 }
@@ -135,13 +144,14 @@ func (d *drawing) advanced(i int) {
 		private = "{type: Promiscuous, secondary: 500}"
 	}
 	guests := guestsOf{network: name, account: "acme", hosts: []string{"a1", "a2", "a3"}, prefix: fmt.Sprintf("10.%d.0.", i)}
+	names := d.either(1, 2, fmt.Sprintf(", networkDomain: n%d.example.org, dnsUpdates: %s", i, d.one("names", "others")))
 	switch kind := d.IntN(9); kind {
 	case 0:
-		net("offering: isolated, physicalNetwork: %s, %s", on, isolated)
+		net("offering: isolated, physicalNetwork: %s, %s%s", on, isolated, names)
 		d.publicIP(name)
 		d.site(i, "network: "+name)
 	case 1:
-		net("offering: dual, physicalNetwork: %s, %s, ip6: {mode: %s}", on, isolated, d.one("SLAAC", "DHCPv6"))
+		net("offering: dual, physicalNetwork: %s, %s, ip6: {mode: %s}%s", on, isolated, d.one("SLAAC", "DHCPv6"), names)
 	case 2:
 		net("offering: always, physicalNetwork: %s, %s", on, isolated)
 	case 3:
@@ -169,8 +179,13 @@ func (d *drawing) advanced(i int) {
 // cloud draws a VPC with its tiers.
 func (d *drawing) cloud(i int) {
 	name := fmt.Sprintf("v%d", i)
-	d.doc("VPC", name+", account: acme", "zone: adv, offering: %s, cidr: 10.%d.0.0/16%s%s", d.one("Default VPC offering", "cloud"), 100+i,
-		d.either(1, 2, fmt.Sprintf(", networkDomain: v%d.example", i)), d.either(1, 3, fmt.Sprintf(", routes: [{cidr: 10.98.0.0/16, via: 10.%d.0.99}]", 100+i)))
+	of := d.one("Default VPC offering", "cloud", "known")
+	domain, names := d.either(1, 2, fmt.Sprintf(", networkDomain: v%d.example.org", i)), ""
+	if domain != "" {
+		names = d.either(1, 2, ", dnsUpdates: names")
+	}
+	d.doc("VPC", name+", account: acme", "zone: adv, offering: %s, cidr: 10.%d.0.0/16%s%s", of, 100+i,
+		domain, d.either(1, 3, fmt.Sprintf(", routes: [{cidr: 10.98.0.0/16, via: 10.%d.0.99}]", 100+i)))
 	d.doc("NetworkACL", name+"-list, account: acme", "vpc: %s, rules: [{number: %d, name: web, action: Allow, protocol: tcp, ports: %d}, {number: 40, name: out, action: %s, direction: Egress, protocol: all}]",
 		name, 1+d.IntN(30), 80+d.IntN(2), d.one("Allow", "Deny"))
 	first := "" // of the tiers whose machines a public balancer may have
@@ -180,19 +195,25 @@ func (d *drawing) cloud(i int) {
 		}
 		tier := fmt.Sprintf("%s-t%d", name, j)
 		offering := d.one("tier", "tier", "dualtier", "insidetier")
-		if offering == "insidetier" && d.some(2, 3) {
+		if of == "known" {
+			offering = d.one("knowntier", "dualknowntier")
+		}
+		if (offering == "insidetier" || offering == "knowntier") && d.some(2, 3) {
 			d.balancer(tier, "network: "+tier)
 		}
 		if offering == "tier" && first == "" {
 			first = tier
 		}
-		d.doc("Network", tier+", account: acme", "zone: adv, vpc: %s, offering: %s, physicalNetwork: %s, cidr: 10.%d.%d.0/24, acl: %s", name, offering,
-			d.one("vxlan", "lvlan"), 100+i, j, d.one("default_allow", "default_deny", name+"-list"))
+		d.doc("Network", tier+", account: acme", "zone: adv, vpc: %s, offering: %s, physicalNetwork: %s, cidr: 10.%d.%d.0/24, acl: %s%s", name, offering,
+			d.one("vxlan", "lvlan"), 100+i, j, d.one("default_allow", "default_deny", name+"-list"), names)
 		d.machines(40+10*i+j, guestsOf{network: tier, account: "acme", hosts: []string{"a1", "a2", "a3"}, prefix: fmt.Sprintf("10.%d.%d.", 100+i, j)})
 	}
 	if d.some(1, 2) {
 		d.doc("PrivateGateway", name+"-gw, account: acme", "vpc: %s, physicalNetwork: %s, vlan: %d, ip: 172.31.%d.2/24, gateway: 172.31.%d.1, sourceNat: %t, acl: default_allow%s", name, d.one("vxlan", "lvlan"),
 			900+2*i+d.IntN(2), i, i, d.some(1, 2), d.either(1, 2, ", routes: [{cidr: 10.97.0.0/16}]"))
+	}
+	if of == "known" {
+		return // nothing is translated
 	}
 	d.site(10+i, "vpc: "+name)
 	if d.some(1, 2) {
@@ -238,7 +259,11 @@ func (d *drawing) site(i int, where string) {
 func (d *drawing) users(network string) {
 	how := d.one(
 		"protocol: WireGuard, privateKey: {secretFile: /etc/weft/wg}, users: [{name: ann, publicKey: xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=}"+d.either(1, 2, ", {name: bob, publicKey: TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=}")+"]",
-		"protocol: IKEv2, key: {secretFile: /etc/weft/key}, certificate: \"-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\", users: ["+d.either(1, 2, "{name: bob, password: {secretFile: /etc/weft/bob}}")+"]")
+		"protocol: IKEv2, key: {secretFile: /etc/weft/key}, certificate: \"-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\", users: ["+d.either(1, 2, "{name: bob, password: {secretFile: /etc/weft/bob}}")+"]",
+		"protocol: L2TP, psk: {secretFile: /etc/weft/psk}, users: ["+d.either(1, 2, "{name: bob, password: {secretFile: /etc/weft/bob}}")+"]")
+	if strings.Contains(how, "L2TP") && slices.ContainsFunc(d.docs, func(doc string) bool { return strings.Contains(doc, "esp: false") }) {
+		return // on such a host there is none
+	}
 	if d.some(1, 2) {
 		d.doc("RemoteAccessVPN", network+"-users, account: acme", "publicIP: %s-vip, ranges: [172.28.0.2-172.28.0.%d], %s", network, 20+d.IntN(2), how)
 	}

@@ -48,6 +48,8 @@ func (d *decoder) check(n int32, at Pos32, spec any) {
 		c.siteToSiteVPN(s)
 	case *RemoteAccessVPN:
 		c.remoteAccessVPN(s)
+	case *ServiceProvider:
+		c.serviceProvider(s)
 	case *Policy:
 		c.policy(s)
 	case *Zone:

@@ -18,24 +18,39 @@ func (c *checker) combinations(s *NetworkOffering) {
 		c.errorf(at("services", "SourceNat", "sourceNatType"), "unsupported-value", "sourceNatType perZone needs a device that the networks of all accounts share, and here each network has a router of its own").
 			Hintf("leave sourceNatType out: each network has a source NAT address")
 	}
-	if s.RoutingMode == "Dynamic" && s.NetworkMode == "Natted" {
+	if s.NetworkMode == "Routed" && s.GuestType != "" && s.GuestType != "Isolated" {
+		c.errorf(at("networkMode"), "conflicting-fields", "only Isolated networks are Routed, not %s", s.GuestType).See(c.pos("guestType"), "the guest type")
+	}
+	c.mode(s.NetworkMode, s.RoutingMode, v, s.ForVPC)
+}
+
+// mode holds that who translates nothing has no service that would; of VPCs and their
+// tiers a balancer may be inside.
+func (c *checker) mode(network, routing string, v *Services, vpc bool) {
+	if routing == "Dynamic" && network == "Natted" {
 		c.errorf(at("routingMode"), "conflicting-fields", "routingMode Dynamic is for networkMode Routed")
 	}
-	if s.NetworkMode != "Routed" {
+	if network != "Routed" {
 		return
 	}
-	if s.GuestType != "" && s.GuestType != "Isolated" {
-		c.errorf(at("networkMode"), "conflicting-fields", "only Isolated networks are Routed, not %s", s.GuestType).See(c.pos("guestType"), "the guest type")
+	what := "a Routed network"
+	if vpc {
+		what = "a Routed VPC"
 	}
 	for _, x := range []struct {
 		name string
 		on   bool
 	}{
-		{"SourceNat", v.SourceNat != nil}, {"StaticNat", v.StaticNat != nil}, {"Lb", v.Lb != nil}, {"PortForwarding", v.PortForwarding != nil}, {"Vpn", v.Vpn != nil},
+		{"SourceNat", v.SourceNat != nil}, {"StaticNat", v.StaticNat != nil}, {"PortForwarding", v.PortForwarding != nil}, {"Vpn", v.Vpn != nil},
+		{"Lb", v.Lb != nil && !vpc},
 	} {
 		if x.on {
-			c.errorf(at("services", x.name), "conflicting-fields", "a Routed network has no %s: nothing is translated", x.name).See(c.pos("networkMode"), "the mode")
+			c.errorf(at("services", x.name), "conflicting-fields", "%s has no %s: nothing is translated", what, x.name).See(c.pos("networkMode"), "the mode")
 		}
+	}
+	if vpc && v.Lb != nil && v.Lb.Provider != providerInternalLb {
+		c.errorf(at("services", "Lb"), "conflicting-fields", "a Routed VPC has no public address that a balancer could be at").See(c.pos("networkMode"), "the mode").
+			Hintf("write Lb: {provider: %s, scheme: Internal}", providerInternalLb)
 	}
 }
 

@@ -49,6 +49,8 @@ var formats = func() map[string]*format {
 			rule: "a path has names of lower-case letters, digits and hyphens joined by /, such as root/customers"},
 		{name: "ovsdb", what: "the address of ovsdb-server", pattern: `^unix:/[A-Za-z0-9_./-]{1,106}$`, ok: isOVSDB,
 			rule: "write unix: and an absolute path, such as unix:/run/openvswitch/db.sock"},
+		{name: "endpoint", what: "the address of a server", pattern: `^(udp|tcp):([0-9a-z.-]+|\[[0-9a-f:.]+\]):[1-9][0-9]{0,4}$`, ok: isEndpoint,
+			rule: "write udp: or tcp:, an address or a name, and a port, such as udp:10.0.0.53:53 or tcp:[2001:db8::53]:53"},
 		{name: "path", what: "an absolute path", pattern: `^/[A-Za-z0-9_./-]+$`, ok: isPath,
 			rule: "a path starts with /, has letters, digits and _ . - / and no empty, . or .. parts"},
 		{name: "version", what: "a version", pattern: `^[0-9]{1,5}(\.[0-9]{1,5}){0,3}$`, ok: isVersion,

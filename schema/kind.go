@@ -33,6 +33,7 @@ const (
 	KindLoadBalancer    = "LoadBalancer"
 	KindSiteToSiteVPN   = "SiteToSiteVPN"
 	KindRemoteAccessVPN = "RemoteAccessVPN"
+	KindServiceProvider = "ServiceProvider"
 )
 
 // SystemAccount is the built-in account that owns what the operator owns of tenant kinds.
@@ -65,12 +66,13 @@ var kinds = []kindOf{
 	{KindLoadBalancer, "lb", true, reflect.TypeFor[LoadBalancer]()},
 	{KindSiteToSiteVPN, "sitetositevpn", true, reflect.TypeFor[SiteToSiteVPN]()},
 	{KindRemoteAccessVPN, "remoteaccessvpn", true, reflect.TypeFor[RemoteAccessVPN]()},
+	{KindServiceProvider, "serviceprovider", false, reflect.TypeFor[ServiceProvider]()},
 	{KindPolicy, "policy", false, reflect.TypeFor[Policy]()},
 }
 
 // laterKinds are words of the language that this release does not act on.
 var laterKinds = []string{
-	"ServiceProvider", "Expectation",
+	"Expectation",
 }
 
 func findKind(name string) *kindOf {

@@ -22,7 +22,7 @@ type BGPPeer struct {
 	Address netip.Addr `yaml:"address" weft:"required"`
 	// ASN is its autonomous system.
 	ASN int `yaml:"asn" weft:"required,min=1,max=4294967294"`
-	// Password of the session (TCP MD5).
+	// Password of the session (TCP MD5): one word of up to 80 characters.
 	Password *Secret `yaml:"password"`
 	// Multihop is how many hops away it may be; 1: on a public network of the router.
 	Multihop int `yaml:"multihop" weft:"min=1,max=255,default=1"`

@@ -29,6 +29,8 @@ type Network struct {
 	VLAN BroadcastURI `yaml:"vlan"`
 	// NetworkDomain is the DNS suffix of the network; absent: the zone's.
 	NetworkDomain string `yaml:"networkDomain" weft:"format=domain"`
+	// DNSUpdates names the ServiceProvider of type Dns that is told the names of the network's running machines.
+	DNSUpdates string `yaml:"dnsUpdates" weft:"format=name"`
 	// VPC that the network is a tier of.
 	VPC Ref `yaml:"vpc"`
 	// ACL of a tier; absent: default_deny.

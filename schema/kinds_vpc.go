@@ -20,6 +20,10 @@ type VPCOffering struct {
 	RedundantRouter bool `yaml:"redundantRouter" weft:"default=false"`
 	// ConserveMode: one public address may serve several purposes, and several tiers, at once.
 	ConserveMode bool `yaml:"conserveMode" weft:"default=true"`
+	// NetworkMode: `Natted`, or `Routed` without address translation. Tiers have the same.
+	NetworkMode string `yaml:"networkMode" weft:"enum=Natted|Routed,default=Natted"`
+	// RoutingMode of Routed VPCs: `Static`, or `Dynamic` by BGP. Tiers have the same.
+	RoutingMode string `yaml:"routingMode" weft:"enum=Static|Dynamic,default=Static"`
 	// Zones that may use the offering; absent: all.
 	Zones []string `yaml:"zones" weft:"format=name"`
 	// Accounts that may use the offering; absent: all.
@@ -34,7 +38,7 @@ type VPC struct {
 	Zone string `yaml:"zone" weft:"format=name"`
 	// Offering is the VPCOffering that says what the VPC has.
 	Offering string `yaml:"offering" weft:"required,format=vpcoffering"`
-	// CIDR that all tiers lie in.
+	// CIDR that all tiers lie in. That of a Routed VPC no other Routed VPC and no Routed or Shared network of the zone has a part of.
 	CIDR netip.Prefix `yaml:"cidr" weft:"required"`
 	// NetworkDomain is the DNS suffix of the guests; absent: the zone's.
 	NetworkDomain string `yaml:"networkDomain" weft:"format=domain"`
@@ -42,6 +46,8 @@ type VPC struct {
 	DNS []netip.Addr `yaml:"dns"`
 	// PublicMTU of the router's public interface in bytes; absent: 1500.
 	PublicMTU int `yaml:"publicMTU" weft:"min=576,max=65535"`
+	// ASN of its router, where the offering has routingMode Dynamic; absent: allocated from the zone's.
+	ASN int `yaml:"asn" weft:"min=1,max=4294967294"`
 	// Routes of the router; next hops are in a tier, or behind a private gateway.
 	Routes []Route `yaml:"routes" weft:"unique=cidr"`
 }
@@ -174,11 +180,8 @@ func (c *checker) tierOffering(s *NetworkOffering) {
 		c.errorf(at("forVPC"), "not-of-guest-type", "tiers of a VPC are Isolated, not %s", s.GuestType).See(c.pos("guestType"), "the guest type")
 		return
 	}
-	if s.NetworkMode == "Routed" {
-		c.errorf(at("networkMode"), "conflicting-fields", "tiers of a VPC are Natted: its router translates for all of them").See(c.pos("forVPC"), "the offering is for tiers")
-	}
 	c.ofVPC(&s.Services)
-	if s.Services.SourceNat == nil && s.Services.Gateway == nil {
+	if s.Services.SourceNat == nil && s.Services.Gateway == nil && s.NetworkMode != "Routed" {
 		c.errorf(at("services"), "service-needs", "a tier needs SourceNat or Gateway: the VPC's router is its gateway").Hintf("add Gateway: %s", providerVPC)
 	}
 	if s.Services.NetworkACL == nil {
@@ -188,6 +191,7 @@ func (c *checker) tierOffering(s *NetworkOffering) {
 
 func (c *checker) vpcOffering(s *VPCOffering) {
 	c.ofVPC(&s.Services)
+	c.mode(s.NetworkMode, s.RoutingMode, &s.Services, true)
 	c.words(s.Zones, "zones")
 	c.words(s.Accounts, "accounts")
 }
@@ -344,6 +348,7 @@ func (c *checker) tier(s *Network) {
 		{"networkDomain", s.NetworkDomain != "", "the domain is the VPC's"},
 		{"dns", len(s.DNS) > 0, "resolvers of the router are the VPC's"},
 		{"publicMTU", s.PublicMTU != 0, "the public link is the VPC's"},
+		{"asn", s.ASN != 0, "the router is the VPC's, and so is its AS number"},
 	} {
 		if x.written {
 			c.errorf(at(x.field), "not-of-tier", "a tier has no %s: %s", x.field, x.why).See(c.pos("vpc"), "the VPC")

@@ -69,9 +69,9 @@ type VPNESP struct {
 type RemoteAccessVPN struct {
 	// PublicIP that users call.
 	PublicIP Ref `yaml:"publicIP" weft:"required"`
-	// Protocol of the tunnels.
-	Protocol string `yaml:"protocol" weft:"required,enum=WireGuard|IKEv2|L2TP,laterenum=L2TP" instead:"L2TP needs PPP in the kernel and programs that weft does not run yet; every system that has L2TP has IKEv2 too"`
-	// Ranges that users' own addresses are of; they must be no part of the guests' networks.
+	// Protocol of the tunnels. L2TP (inside IPsec) needs PPP and ESP in the kernel of the router's host; whatever has it has IKEv2.
+	Protocol string `yaml:"protocol" weft:"required,enum=WireGuard|IKEv2|L2TP"`
+	// Ranges that users' own addresses are of; they must be no part of the guests' networks. With L2TP the lowest address is the router's.
 	Ranges []IPRange `yaml:"ranges" weft:"required"`
 	// Port of WireGuard.
 	Port int `yaml:"port" weft:"default=51820,min=1,max=65535"`
@@ -82,7 +82,7 @@ type RemoteAccessVPN struct {
 	Certificate string `yaml:"certificate" weft:"format=certificate"`
 	// Key of the certificate, PEM.
 	Key *Secret `yaml:"key"`
-	// PSK of L2TP.
+	// PSK of L2TP, which all users know.
 	PSK *Secret `yaml:"psk"`
 	// Users that may come in.
 	Users []VPNUser `yaml:"users" weft:"unique=name"`
@@ -284,10 +284,18 @@ func (c *checker) lifetime(d Duration, part string) {
 	}
 }
 
-func (c *checker) remoteAccessVPN(s *RemoteAccessVPN) {
-	if s.Ranges != nil && len(s.Ranges) == 0 {
+// userRanges holds that users have addresses.
+func (c *checker) userRanges(s *RemoteAccessVPN) {
+	switch {
+	case s.Ranges != nil && len(s.Ranges) == 0:
 		c.errorf(at("ranges"), "empty-value", "users need addresses")
+	case s.Protocol == "L2TP" && len(s.Ranges) == 1 && s.Ranges[0].From.IsValid() && s.Ranges[0].From == s.Ranges[0].To:
+		c.errorf(at("ranges"), "too-few", "the lowest address is the router's own, and users need others")
 	}
+}
+
+func (c *checker) remoteAccessVPN(s *RemoteAccessVPN) {
+	c.userRanges(s)
 	if len(s.Ranges) > maxUserRanges {
 		c.errorf(at("ranges"), "too-many", "a VPN has at most %d ranges", maxUserRanges)
 	}

@@ -13,8 +13,8 @@ type Zone struct {
 	State string `yaml:"state" weft:"enum=Enabled|Disabled,default=Enabled"`
 	// DNS are the upstream resolvers of the guests' routers, in order; the nearest of Network, VPC, Zone wins.
 	DNS []netip.Addr `yaml:"dns"`
-	// InternalDNS are the resolvers for hosts and routers themselves.
-	InternalDNS []netip.Addr `yaml:"internalDNS" later:"resolvers of hosts and routers"`
+	// InternalDNS are the resolvers that hosts ask for names in the tree which they need themselves: the endpoints of ServiceProviders.
+	InternalDNS []netip.Addr `yaml:"internalDNS"`
 	// NetworkDomain is the DNS suffix of networks that state none.
 	NetworkDomain string `yaml:"networkDomain" weft:"format=domain"`
 	// GuestCIDR is given to Isolated networks without a cidr; their address spaces may be equal.

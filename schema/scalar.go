@@ -44,6 +44,11 @@ func (m MAC) String() string {
 	return string(buf)
 }
 
+// LinkLocal is the IPv6 address that an interface makes of its MAC: RFC 4291, appendix A.
+func (m MAC) LinkLocal() netip.Addr {
+	return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 8: m[0] ^ 2, 9: m[1], 10: m[2], 11: 0xff, 12: 0xfe, 13: m[3], 14: m[4], 15: m[5]})
+}
+
 // IPRange is an inclusive range of addresses of one family, From <= To.
 type IPRange struct {
 	From, To netip.Addr

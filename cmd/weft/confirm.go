@@ -105,7 +105,8 @@ func (t *attempt) apply(ctx context.Context) error {
 			fmt.Fprintf(t.err, "%s: %s: %s\n", o.Owner, x.ID, oneLine(x.Error))
 		}
 	}
-	whole := err == nil && r.Converged()
+	// What another machine does not take is no reason to go back.
+	whole := err == nil && (r.Converged() || t.trial != nil && r.Settled())
 	if t.trial != nil && !whole {
 		return t.goBack(ctx, errors.Join(errors.New("not all of it could be done"), err))
 	}

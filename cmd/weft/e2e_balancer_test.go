@@ -19,7 +19,12 @@ const balancerExample = "../../examples/loadbalancer"
 
 // TestLoadBalancer holds what balancers promise, in the lab of examples/loadbalancer.
 func TestLoadBalancer(t *testing.T) {
-	c := startLab(t, fmt.Sprintf("lb%d", os.Getpid()), balancerExample, "--secrets", filepath.Join(balancerExample, "secrets"))
+	secrets := t.TempDir()
+	if err := os.CopyFS(secrets, os.DirFS(filepath.Join(balancerExample, "secrets"))); err != nil {
+		t.Fatal(err)
+	}
+	c := startLab(t, fmt.Sprintf("lb%d", os.Getpid()), balancerExample, "--secrets", secrets)
+	c.secrets = secrets
 	c.well()
 	c.serve()
 	for _, part := range []struct {
@@ -30,8 +35,11 @@ func TestLoadBalancer(t *testing.T) {
 		{"Cookie", (*cloud).balancedByCookie},
 		{"AppCookie", (*cloud).balancedByAppCookie},
 		{"TLS", (*cloud).balancedTLS},
+		{"Certificate", (*cloud).balancedCertificate},
 		{"Source", (*cloud).balancedBySource},
 		{"Closed", (*cloud).balancedClosed},
+		{"Scanned", (*cloud).balancedScanned},
+		{"Limits", (*cloud).balancedLimits},
 		{"UDP", (*cloud).balancedUDP},
 		{"VPC", (*cloud).balancedVPC},
 		{"Health", (*cloud).balancedHealth},
@@ -120,68 +128,6 @@ func (c *cloud) balancedByCookie() {
 	if strings.Contains(out, "S=") || !strings.Contains(out, `cookies="other=1"`) || !regexp.MustCompile(`for=.*\d\n`).MatchString(out) {
 		c.Errorf("the member is told %q", out)
 	}
-}
-
-// balancedByAppCookie: who was given a cookie by a member goes there, also after
-// HAProxy read another configuration. The old process hands its table to the new one,
-// which it does not always bring off on a busy machine: once of three times it has to.
-func (c *cloud) balancedByAppCookie() {
-	weights := []string{"members: [{vm: web-1, weight: 3}, {vm: web-2}]", "members: [{vm: web-1, weight: 4}, {vm: web-2}]"}
-	now, lost := 0, ""
-	for range 3 {
-		jar := c.sessions()
-		c.until(soon, "who has a cookie goes where it is from", func() string { return c.strayed(jar) })
-		c.edit("cloud.yaml", weights[now], weights[1-now])
-		c.commit()
-		c.well()
-		now = 1 - now
-		for range 5 {
-			if lost = c.strayed(jar); lost == "" {
-				break
-			}
-		}
-		if lost == "" {
-			break
-		}
-		c.Logf("after a reload: %s", lost)
-	}
-	if lost != "" {
-		c.Errorf("no reload of three kept the table: %s", lost)
-	}
-	if now == 1 {
-		c.edit("cloud.yaml", weights[1], weights[0])
-		c.commit()
-		c.well()
-	}
-}
-
-// sessions are cookies that members gave, with whose they are.
-func (c *cloud) sessions() map[string]string {
-	c.Helper()
-	jar := map[string]string{}
-	for range 3 {
-		out := c.fetched("internet", "-D", "-", vip+":8000/login")
-		value := regexp.MustCompile(`(?i)set-cookie: SESSION=(\S+);`).FindStringSubmatch(out)
-		if value == nil {
-			c.Fatalf("no cookie: %q", out)
-		}
-		jar[value[1]] = firstWord(out[strings.Index(out, "\r\n\r\n")+4:])
-	}
-	return jar
-}
-
-// strayed says which cookie leads to another member than it is from, or "".
-func (c *cloud) strayed(jar map[string]string) string {
-	c.Helper()
-	for value, member := range jar {
-		if seen := c.calls(4, "internet", "-b", "SESSION="+value, vip+":8000"); seen[member] != 4 {
-			return fmt.Sprintf("%s is that of %s: %v", value, member, seen)
-		}
-		if seen := c.calls(2, "internet", vip+":8000/a;SESSION="+value); seen[member] != 2 {
-			return fmt.Sprintf("%s is that of %s, in the URL: %v", value, member, seen)
-		}
-	}
-	return ""
 }
 
 // balancedTLS: decrypted here, TLS 1.2 at least, HTTP/2; members are told.

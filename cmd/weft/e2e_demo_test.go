@@ -22,7 +22,7 @@ func TestDemos(t *testing.T) {
 	}
 	for _, path := range trees {
 		name := filepath.Base(filepath.Dir(path))
-		if name == "bonded-host" || name == "evpn" || name == "metadata" || name == "vpn-site-to-site" { // they wait for their operator: TestTakeover, TestEVPN, TestMetadata, TestVPN
+		if name == "bonded-host" || name == "evpn" || name == "metadata" || name == "vpn-site-to-site" || name == "dns-updates" { // they wait for their operator: TestTakeover, TestEVPN, TestMetadata, TestVPN, TestDNSUpdates
 			continue
 		}
 		t.Run(name, func(t *testing.T) {

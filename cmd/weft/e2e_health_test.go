@@ -76,7 +76,13 @@ func (c *cloud) feels(service, state string) status.Router {
 // metric is a number of kvm1's agent, 0 where it has none of that name and labels.
 func (c *cloud) metric(series string) float64 {
 	c.Helper()
-	text := c.in("host/kvm1", "curl", "-s", "-m", "10", "http://127.0.0.1:9464/metrics")
+	return c.metricOf("kvm1", series)
+}
+
+// metricOf is metric of any host.
+func (c *cloud) metricOf(host, series string) float64 {
+	c.Helper()
+	text := c.in("host/"+host, "curl", "-s", "-m", "10", "http://127.0.0.1:9464/metrics")
 	for line := range strings.Lines(text) {
 		if rest, ok := strings.CutPrefix(line, series+" "); ok {
 			v, err := strconv.ParseFloat(strings.TrimSpace(rest), 64)

@@ -27,7 +27,7 @@ func TestDualStack(t *testing.T) {
 		name string
 		run  func(*cloud)
 	}{
-		{"Addresses", (*cloud).addresses6}, {"Ways", (*cloud).ways6}, {"Behind", (*cloud).behind6}, {"Lies", (*cloud).lies6}, {"World", (*cloud).world6},
+		{"Addresses", (*cloud).addresses6}, {"Well", (*cloud).well6}, {"Ways", (*cloud).ways6}, {"Behind", (*cloud).behind6}, {"Lies", (*cloud).lies6}, {"World", (*cloud).world6},
 		{"Change", (*cloud).change6}, {"Repair", (*cloud).repair6}, {"Off", (*cloud).off6},
 	} {
 		t.Run(part.name, func(t *testing.T) {

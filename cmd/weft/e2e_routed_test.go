@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,10 +16,13 @@ import (
 // answer by the leg where they are asked, and networks where nothing is translated are
 // reached as their rules say, by ways that BGP tells.
 func TestRouted(t *testing.T) {
-	c := startLab(t, fmt.Sprintf("routed%d", os.Getpid()), "../../examples/routed")
+	secrets := t.TempDir()
+	c := startLab(t, fmt.Sprintf("routed%d", os.Getpid()), "../../examples/routed", "--secrets", secrets)
+	c.secrets = secrets
 	c.well()
 	for node, list := range map[string][]string{
 		"acme/app-1": {"80", "81"}, "acme/app-2": {"80"}, "acme/lab-1": {"22"}, "acme/web-1": {"8080", "8081"}, "acme/web-2": {"8080"},
+		"acme/front-1": {"80", "81"}, "acme/back-1": {"5432", "22"},
 	} {
 		for _, port := range list {
 			c.probe(node, "e2e-echo", ":"+port)
@@ -30,8 +32,8 @@ func TestRouted(t *testing.T) {
 		name string
 		run  func(*cloud)
 	}{
-		{"Legs", (*cloud).legs}, {"LegsDrift", (*cloud).legsDrift}, {"LegGoes", (*cloud).legGoes},
-		{"Ways", (*cloud).routedWays}, {"BGP", (*cloud).told4},
+		{"Legs", (*cloud).legs}, {"LegsDrift", (*cloud).legsDrift}, {"LegGoes", (*cloud).legGoes}, {"OtherLegs", (*cloud).otherLegs},
+		{"Ways", (*cloud).routedWays}, {"Usage", (*cloud).routedUsage}, {"VPC", (*cloud).routedVPC}, {"BGP", (*cloud).told4},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			p := *c
@@ -202,36 +204,32 @@ func (c *cloud) routedWays() {
 	}
 }
 
-// peerConf is the edge router, configured by hand. It tells routers nothing: see the
-// limits in operations.md.
+// peerConf is the edge router, configured by hand. It tells routers of everything that it
+// knows, IPv6 with a link-local next hop.
 const peerConf = `hostname edge
 router bgp 65500
  bgp router-id 203.0.113.1
  no bgp ebgp-requires-policy
+ no bgp network import-check
  bgp graceful-restart
  neighbor weft peer-group
  neighbor weft remote-as external
  bgp listen range 203.0.113.0/24 peer-group weft
  address-family ipv4 unicast
-  neighbor weft route-map nothing out
+  network 0.0.0.0/0
+  network 198.18.0.0/15
  exit-address-family
  address-family ipv6 unicast
+  network ::/0
+  network 2001:db8:ffff::/48
   neighbor weft activate
-  neighbor weft route-map nothing out
  exit-address-family
-route-map nothing deny 10
 `
 
 // told4: the edge learns the ways to Dynamic networks by BGP and packets take them; a
 // change and an end of the daemon leave them there.
 func (c *cloud) told4() {
-	c.in("internet", "sh", "-c", "install -d -m 755 -o frr -g frr /run/frr && printf %s \"$1\" >/run/frr/edge.conf", "sh", peerConf)
-	c.frrAt("internet", "zebra", "-f", "/dev/null")
-	c.until(soon, "zebra serves", func() string {
-		out, _ := c.try("internet", "ls", "/run/frr/zserv.api")
-		return strings.TrimSuffix(strings.TrimSpace(out), "/run/frr/zserv.api")
-	})
-	c.frrAt("internet", "bgpd", "-f", "/run/frr/edge.conf")
+	kill := c.edge()
 	nics, networks := c.nics6()
 	n := networks["acme/app-1"]
 	// The lab's own ways to the network: from now on BGP has to tell.
@@ -260,6 +258,7 @@ func (c *cloud) told4() {
 
 	// What changes is told over the session that there is.
 	still := c.pinging("internet", "100.64.10.12")
+	c.edit("cloud.yaml", "networkDomain: zone1.internal", "networkDomain: zone1.internal\n  routers: {healthCheckInterval: 1s}")
 	c.edit("cloud.yaml", "asn: 65500, keepalive: 3s, holdTime: 9s}", "asn: 65500, keepalive: 3s, holdTime: 9s}\n      - {name: second, address: 203.0.113.2, asn: 65501, multihop: 4}")
 	c.commit()
 	c.until(slow, "bgpd speaks with a second peer", func() string {
@@ -275,11 +274,7 @@ func (c *cloud) told4() {
 		return ""
 	})
 	// The daemon is started anew, and the edge keeps the way meanwhile.
-	pid := strings.TrimSpace(c.in("router/acme/app", "pgrep", "-n", "-x", "bgpd"))
-	if p, err := strconv.Atoi(pid); err != nil || p == 0 {
-		c.Fatalf("bgpd is %q", pid)
-	}
-	c.in("router/acme/app", "kill", "-9", pid)
+	c.in("host/"+n.Router.Host.Name, "kill", "-9", c.bgpd(n.Router.Host.Name, n.Router.NS))
 	c.until(slow, "the session is there again", func() string {
 		if now := c.session(n.Router.Outer.String()); now == before || !strings.HasPrefix(now, "Established") {
 			return now
@@ -287,6 +282,8 @@ func (c *cloud) told4() {
 		return ""
 	})
 	still.unbroken()
+	c.toldTiers()
+	c.toldSessions(n.Router.Host.Name, kill)
 }
 
 // session is the state of the edge's session with a router, and how often it began.
@@ -307,8 +304,20 @@ func (c *cloud) session(router string) string {
 	return fmt.Sprintf("%s, session %d", s.State, s.Began)
 }
 
-// frrAt runs a daemon of FRR in a node until the test ends.
-func (c *cloud) frrAt(node, name string, args ...string) {
+// edge starts the operator's router in the internet, and returns how to kill its bgpd.
+func (c *cloud) edge() (kill func()) {
+	c.Helper()
+	c.in("internet", "sh", "-c", "install -d -m 755 -o frr -g frr /run/frr && printf %s \"$1\" >/run/frr/edge.conf", "sh", peerConf)
+	c.frrAt("internet", "zebra", "-f", "/dev/null")
+	c.until(soon, "zebra serves", func() string {
+		out, _ := c.try("internet", "ls", "/run/frr/zserv.api")
+		return strings.TrimSuffix(strings.TrimSpace(out), "/run/frr/zserv.api")
+	})
+	return c.frrAt("internet", "bgpd", "-f", "/run/frr/edge.conf")
+}
+
+// frrAt runs a daemon of FRR in a node until it is killed, or the test ends.
+func (c *cloud) frrAt(node, name string, args ...string) (kill func()) {
 	c.Helper()
 	var cmd *exec.Cmd
 	cmd, err := c.command(c.ctx, node, append([]string{"/usr/lib/frr/" + name, "-u", "frr", "-g", "frr"}, args...)...)
@@ -318,8 +327,14 @@ func (c *cloud) frrAt(node, name string, args ...string) {
 	if err := cmd.Start(); err != nil {
 		c.Fatal(err)
 	}
-	c.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-		_ = cmd.Wait()
-	})
+	gone := false
+	end := func(s syscall.Signal) {
+		if !gone {
+			gone = true
+			_ = syscall.Kill(-cmd.Process.Pid, s)
+			_ = cmd.Wait()
+		}
+	}
+	c.Cleanup(func() { end(syscall.SIGTERM) })
+	return func() { end(syscall.SIGKILL) }
 }

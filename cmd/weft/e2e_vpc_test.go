@@ -45,7 +45,7 @@ func TestVPC(t *testing.T) {
 		run  func(*cloud)
 	}{
 		{"Tiers", (*cloud).tiers}, {"World", (*cloud).tiersAndWorld}, {"Gateway", (*cloud).tiersAndGateway},
-		{"Rule", (*cloud).ruleOfACL}, {"Tier", (*cloud).tierComes}, {"Broken", (*cloud).brokenACL},
+		{"Words", (*cloud).vpcWords}, {"Rule", (*cloud).ruleOfACL}, {"Tier", (*cloud).tierComes}, {"Broken", (*cloud).brokenACL}, {"Link", (*cloud).tierLinkAnew}, {"Pair", (*cloud).vpcPair},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			p := *c

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -15,12 +16,9 @@ import (
 // TestVPN holds site-to-site and remote access VPNs to what they promise, in the lab of
 // examples/vpn-site-to-site: the other ends are strongSwan and WireGuard, set up by hand.
 func TestVPN(t *testing.T) {
-	const dir = "../../examples/vpn-site-to-site"
 	secrets := t.TempDir()
-	if err := os.CopyFS(secrets, os.DirFS(filepath.Join(dir, "lab-secrets"))); err != nil {
-		t.Fatal(err)
-	}
-	c := startLab(t, fmt.Sprintf("vpn%d", os.Getpid()), dir, "--secrets", secrets)
+	vpnSecrets(t, secrets)
+	c := startLab(t, fmt.Sprintf("vpn%d", os.Getpid()), vpnTree, "--secrets", secrets)
 	c.secrets = secrets
 	if out, err := c.tryFor(3*time.Minute, "internet", "sh", filepath.Join(c.tree, "peers.sh"), secrets); err != nil {
 		t.Fatalf("peers.sh: %v\n%s", err, out)
@@ -36,6 +34,8 @@ func TestVPN(t *testing.T) {
 		{"Change", (*cloud).vpnChange},
 		{"Secret", (*cloud).vpnSecret},
 		{"Killed", (*cloud).vpnKilled},
+		{"Before", (*cloud).vpnBefore},
+		{"Usage", (*cloud).vpnUsage},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			p := *c
@@ -104,31 +104,43 @@ func (c *cloud) sites() {
 	if out, err := c.try("internet", "ping", "-c2", "-W1", "10.1.1.11"); err == nil {
 		c.Errorf("the internet reaches a guest: %s", out)
 	}
-	c.until(slow, "the router's health tells of the tunnels", func() string {
-		out := c.in("host/kvm1", "weft", "status", "router/acme/web")
-		for _, vpn := range []string{"berlin", "paris", "staff", "laptops"} {
-			if i := strings.Index(out, "vpn/acme/"+vpn); i < 0 || !strings.HasPrefix(strings.TrimSpace(out[i+len("vpn/acme/"+vpn):]), "Well") {
-				return out
-			}
+	c.vpnTold(map[string]string{"berlin": "Connected", "paris": "Connected", "staff": "Connected", "laptops": "Connected"})
+	out := c.in("host/kvm1", "weft", "status", "router/acme/web")
+	for _, line := range []string{`10\.50\.1\.0/24 +up +\d`, `ann +up +\d.* 10\.254\.0\.2, from 198\.18\.3\.2:\d+, last handshake \d+[sm] ago, .* in, .* out`, `bob +up +\d.* 10\.254\.1\.\d+, from 198\.18\.4\.2`} {
+		if !regexp.MustCompile(line).MatchString(out) {
+			c.Errorf("no %s in the status:\n%s", line, out)
 		}
-		return ""
-	})
+	}
+	out = c.in("host/kvm1", "weft", "status")
+	if !regexp.MustCompile(`vpn/acme/berlin +Connected +\d`).MatchString(out) {
+		c.Errorf("the status of the host does not tell of berlin:\n%s", out)
+	}
+	out = c.in("host/kvm1", "curl", "-sf", "http://127.0.0.1:9464/metrics")
+	for _, want := range []string{
+		`weft_vpn_state{account="acme",state="Connected",vpn="berlin"} 1`, `weft_vpn_state{account="acme",state="Error",vpn="berlin"} 0`,
+		`weft_vpn_user_up{account="acme",user="ann",vpn="staff"} 1`, `weft_vpn_user_bytes_total{account="acme",direction="in",user="ann",vpn="staff"} `,
+	} {
+		if !strings.Contains(out, want) {
+			c.Errorf("the metrics lack %s", want)
+		}
+	}
 }
 
 // overheard notes what passes the internet until the test ends, and returns how to ask.
 func (c *cloud) overheard(name string) func() string {
 	c.Helper()
 	file := "/run/peers/" + name
-	c.in("internet", "sh", "-c", "tcpdump -lni any 'udp port 4500 or net 10.1.1.0/24 or net 10.50.0.0/16' >"+file+" 2>/dev/null </dev/null & echo $! >"+file+".pid")
+	c.in("internet", "sh", "-c", "tcpdump -lnei any 'udp port 4500 or ip proto 50 or net 10.1.1.0/24 or net 10.50.0.0/16 or net 10.60.0.0/24' >"+file+" 2>/dev/null </dev/null & echo $! >"+file+".pid")
 	c.Cleanup(func() { _, _ = c.try("internet", "sh", "-c", "kill $(cat "+file+".pid)") })
 	return func() string { return c.in("internet", "cat", file) }
 }
 
-// clear lists what passed in the clear.
+// clear lists what passed in the clear; the VLAN of the guests' own network is on the same
+// wire.
 func clear(wire string) string {
 	var out []string
 	for line := range strings.Lines(wire) {
-		if strings.Contains(line, " 10.1.1.") || strings.Contains(line, " 10.50.") {
+		if !strings.Contains(line, ", vlan ") && (strings.Contains(line, " 10.1.1.") || strings.Contains(line, " 10.50.")) {
 			out = append(out, line)
 		}
 	}
@@ -140,7 +152,7 @@ func (c *cloud) wire() {
 	heard := c.overheard("wire")
 	c.until(slow, "packets on the wire", func() string {
 		_, _ = c.try("acme/web-1", "ping", "-c1", "-W1", "10.50.0.1")
-		if out := heard(); strings.Count(out, "UDP-encap: ESP") < 10 {
+		if out := heard(); strings.Count(out, "ESP(spi=") < 10 {
 			return out
 		}
 		return ""
@@ -180,7 +192,7 @@ func (c *cloud) vpnUsers() {
 			return ""
 		})
 	}
-	c.copyTree("../../examples/vpn-site-to-site")
+	c.copyTree(vpnTree)
 	c.must("lab", "commit", c.tree)
 	c.annAgain()
 }
@@ -249,7 +261,7 @@ func (c *cloud) vpnRound() (noticed string) {
 	}
 	again(func() { c.commit() })
 	again(func() {
-		c.copyTree("../../examples/vpn-site-to-site")
+		c.copyTree(vpnTree)
 		c.must("lab", "commit", c.tree)
 	})
 	c.until(soon, "ten pings", func() string {
@@ -313,16 +325,27 @@ func (c *cloud) vpnSecret() {
 	}
 	put([]byte("a wrong one\n"))
 	c.vpnState("acme/berlin", "Error received AUTHENTICATION_FAILED")
+	c.vpnTold(map[string]string{"berlin": "Error received AUTHENTICATION_FAILED", "paris": "Connected"})
 	for range 3 {
 		if out, err := c.try("acme/web-1", "ping", "-c1", "-W1", "10.50.0.1"); err == nil {
 			c.Errorf("there is a way without the tunnel: %s", out)
 		}
 	}
+	// One that is not there is not taken, and holds up nobody.
+	if err := os.Remove(path); err != nil {
+		c.Fatal(err)
+	}
+	c.vpnState("acme/berlin", "Error received AUTHENTICATION_FAILED notify error; the one before stays: secret: it is empty")
+	c.vpnState("acme/paris", "Connected")
 	put(right)
 	c.vpnState("acme/berlin", "Connected")
+	c.vpnTold(map[string]string{"berlin": "Connected"})
+	if out := c.in("host/kvm1", "weft", "status", "router/acme/web"); !regexp.MustCompile(`was Error +\d+[sm] +received AUTHENTICATION_FAILED`).MatchString(out) {
+		c.Errorf("what berlin was is not told:\n%s", out)
+	}
 	c.reaches("acme/web-1", "10.50.0.1", slow)
 	c.until(soon, "the packets of the new tunnel", func() string {
-		if out := heard(); !strings.Contains(out, "UDP-encap: ESP") {
+		if out := heard(); !strings.Contains(out, "ESP(spi=") {
 			return out
 		}
 		return ""

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weft.dev/reconcile/balance"
 	"weft.dev/reconcile/bgp"
 	"weft.dev/reconcile/lab"
 	"weft.dev/reconcile/metadata"
@@ -27,6 +28,9 @@ func reexec(args []string) (code int, ours bool) {
 		return runServe(args[2:]), true
 	}
 	if code, ok := metadata.Main(args[1:]); ok {
+		return code, true
+	}
+	if code, ok := balance.Main(args[1:]); ok {
 		return code, true
 	}
 	if code, ok := bgp.Main(args[1:]); ok {

@@ -53,6 +53,9 @@ func checks(c *lab.Client, t *compiled) []check {
 		k.apart(n, nets[(i+1)%len(nets)])
 		k.outbound(n)
 		k.inbound(n)
+		if n.Routed() && n.Router != nil {
+			k.asItIs(n, k.ways(n))
+		}
 		k.balanced(n)
 		k.told(n)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
-	"strings"
 
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/reach"
@@ -31,6 +30,9 @@ func (k *checker) cloud(v *model.VPC) {
 			}
 		}
 		k.leaving(v, a, waysOf(v, a, "internet", ways))
+		if v.Routed() {
+			k.asItIs(a, ways)
+		}
 	}
 	k.inbound(&v.Network)
 	k.balanced(&v.Network)
@@ -51,11 +53,8 @@ func waysOf(v *model.VPC, from *model.Network, to string, ways []reach.Way) []re
 func (k *checker) between(a, b *model.Network, ways []reach.Way) {
 	from, to := running(a)[0], running(b)[0]
 	for _, w := range ways {
-		port := 80
-		if first, _, ok := strings.Cut(w.Ports, "/tcp"); ok {
-			first, _, _ = strings.Cut(first, "-")
-			port, _ = strconv.Atoi(first)
-		} else if w.Ports != "tcp" {
+		port, ok := firstPort(w.Ports)
+		if !ok {
 			continue
 		}
 		k.add(fmt.Sprintf("%s reaches %s of tier %s on port %d", vm(from), vm(to), b.ID.Name, port), func(ctx context.Context) error {

@@ -58,6 +58,38 @@ func TestUpstream(t *testing.T) {
 	}
 }
 
+// Of a Routed VPC each tier needs a way, by its one router, unless BGP tells of them.
+func TestUpstreamOfVPC(t *testing.T) {
+	compile := func(mode string) *compiled {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS("../../examples/routed")); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, "vpc.yaml")
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(file, []byte(strings.ReplaceAll(string(text), "routingMode: Dynamic", "routingMode: "+mode)), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := newCompiler().workTree(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	r := &plan.Report{}
+	tellUpstream(r, compile("Dynamic"), compile("Static"))
+	want := []string{
+		"add a route to 100.64.33.0/24 by 203.0.113.19 and 2001:db8:100:f345::/64 by 2001:db8:1::e135:ed4f of network back upstream: weft cannot",
+		"add a route to 100.64.32.0/24 by 203.0.113.19 and 2001:db8:100:284a::/64 by 2001:db8:1::e135:ed4f of network front upstream: weft cannot",
+	}
+	if len(r.Checks) != len(want) || r.Checks[0].Message != want[0] || r.Checks[1].Message != want[1] {
+		t.Errorf("%+v, want %q", r.Checks, want)
+	}
+}
+
 // What gateways have to advertise is said when it comes or changes, and on the hosts
 // where guests wait for it.
 func TestAdvertised(t *testing.T) {

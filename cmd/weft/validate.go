@@ -73,6 +73,10 @@ func (c *compiled) summary() string {
 	for _, d := range c.tree.Documents {
 		kinds[d.Kind]++
 	}
-	return fmt.Sprintf("%s on %s, %s, %s", counted(kinds["Network"], "network"), counted(kinds["Host"], "host"),
+	vpcs := ""
+	if n := kinds["VPC"]; n > 0 {
+		vpcs = counted(n, "VPC") + ", "
+	}
+	return fmt.Sprintf("%s on %s, %s%s, %s", counted(kinds["Network"], "network"), counted(kinds["Host"], "host"), vpcs,
 		counted(kinds["VirtualMachine"], "virtual machine"), counted(kinds["PublicIP"], "public IP"))
 }

@@ -20,12 +20,19 @@ far() {
   mkdir -p $run/$1
 }
 
-# swan NAME: strongSwan of NAME, told what stdin says. ESP in userspace, for a kernel without.
+# swan NAME: strongSwan of NAME, told what stdin says. ESP in userspace, for a kernel without; berlin's is in the kernel
+# where that has it: then nothing is wrapped in UDP.
 swan() {
+  libipsec=kernel-libipsec
+  if [ $1 = berlin ] && ip -n $1 xfrm state add src 127.0.0.1 dst 127.0.0.2 proto esp spi 0x1000 mode tunnel \
+    auth 'hmac(sha256)' 0x00 enc 'cbc(aes)' 0x00112233445566778899aabbccddeeff 2>/dev/null; then
+    ip -n $1 xfrm state flush
+    libipsec=
+  fi
   cat >$run/$1/swanctl.conf
   cat >$run/$1/strongswan.conf <<EOF
 charon-systemd {
-  load = random nonce openssl pem pkcs1 pkcs8 x509 pubkey revocation constraints kdf hmac gcm kernel-libipsec kernel-netlink socket-default vici eap-identity eap-mschapv2
+  load = random nonce openssl pem pkcs1 pkcs8 x509 pubkey revocation constraints kdf hmac gcm $libipsec kernel-netlink socket-default vici eap-identity eap-mschapv2
   retransmit_tries = 3
   plugins {
     vici {

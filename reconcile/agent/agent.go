@@ -231,7 +231,7 @@ func (a *Agent) watch(ctx context.Context, d driver.Driver) {
 		if time.Since(began) > time.Minute {
 			pause = time.Second
 		}
-		if !sleep(ctx, pause) {
+		if !host.Sleep(ctx, pause) {
 			return
 		}
 		pause = min(2*pause, 30*time.Second)
@@ -282,18 +282,6 @@ func (a *Agent) hurry() bool {
 	}
 	a.hurried = time.Now()
 	return true
-}
-
-// sleep waits for d; false if ctx ended before.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }
 
 // A bug is a panic that was recovered.

@@ -145,6 +145,39 @@ func TestRewrittenHistory(t *testing.T) {
 	}
 }
 
+// A network and a VPC of one name are told apart by their kind, and who does not say
+// which is told both names.
+func TestSuspendOneOfTwo(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	w.define(1, func() (*Compiled, error) {
+		in := intent("a")
+		in.Fragments = append(in.Fragments, resource.NewFragment("vpc/acme/a", nil))
+		return &Compiled{Intent: in}, nil
+	})
+	w.repo.push(1, false)
+	w.start()
+	w.applied(1)
+	const both = `"acme/a" is several things here: say network/acme/a or vpc/acme/a`
+	if _, err := w.client().Suspend(ctx, "acme/a", ""); err == nil || !strings.Contains(err.Error(), both) {
+		t.Errorf("suspend: %v", err)
+	}
+	for _, name := range []string{"vpc/acme/a", "network/acme/a"} {
+		_, err := w.client().Suspend(ctx, name, "")
+		must(t, err)
+	}
+	if _, err := w.client().Resume(ctx, "acme/a"); err == nil || !strings.Contains(err.Error(), both) {
+		t.Errorf("resume: %v", err)
+	}
+	_, err := w.client().Resume(ctx, "network/acme/a")
+	must(t, err)
+	_, err = w.client().Resume(ctx, "acme/a") // one only is suspended now
+	must(t, err)
+	if s, err := w.client().Status(ctx); err != nil || s.Condition(status.Suspended).True {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
 func TestSuspendAndResume(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()

@@ -18,7 +18,6 @@ import (
 
 	"weft.dev/reconcile/engine"
 	"weft.dev/reconcile/host"
-	"weft.dev/reconcile/resource"
 	"weft.dev/reconcile/source"
 )
 
@@ -264,58 +263,6 @@ func (a *Agent) look(ctx context.Context) error {
 	}
 	a.report()
 	return err
-}
-
-func (a *Agent) suspend(name, reason string) error {
-	owner, err := a.owner(name)
-	if err != nil {
-		return err
-	}
-	return a.saved.change(func(s *state) { s.Suspended[owner] = suspension{Reason: reason, Since: time.Now()} })
-}
-
-// resume ends a suspension; that of the host ends a rollback too.
-func (a *Agent) resume(name string) error {
-	owner, err := a.owner(name)
-	s := a.saved.get()
-	if _, ok := s.Suspended[resource.Owner(name)]; ok {
-		owner, err = resource.Owner(name), nil // of something that is no more
-	}
-	if err != nil {
-		return err
-	}
-	if _, ok := s.Suspended[owner]; !ok && (owner != "" || s.Pin == "") {
-		return userError("nothing of that name is suspended")
-	}
-	return a.saved.change(func(s *state) {
-		delete(s.Suspended, owner)
-		if owner == "" {
-			s.Pin, s.Over = "", ""
-		}
-	})
-}
-
-// owner finds whom a person means: "" or the host, a network with or without
-// its kind.
-func (a *Agent) owner(name string) (resource.Owner, error) {
-	if name == "" || name == "host" || name == a.Host.Name || name == "host/"+a.Host.Name {
-		return "", nil
-	}
-	var known []resource.Owner
-	if a.compiled != nil {
-		for _, f := range a.compiled.Intent.Fragments {
-			known = append(known, f.Owner)
-		}
-		for _, h := range a.compiled.Intent.Holds {
-			known = append(known, h.Owner)
-		}
-	}
-	for _, o := range known {
-		if _, rest, _ := strings.Cut(string(o), "/"); string(o) == name || rest == name {
-			return o, nil
-		}
-	}
-	return "", userError(fmt.Sprintf("%q is nothing on this host", name))
 }
 
 // rollback pins an earlier revision: a commit, the start of one that was

@@ -1,11 +1,14 @@
 package agent
 
 import (
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"weft.dev/reconcile/engine"
 	"weft.dev/reconcile/plan"
+	"weft.dev/reconcile/status"
 )
 
 // Between two tries nothing fails, but why nothing is well must stay readable.
@@ -20,4 +23,19 @@ func TestFailingNamesWhatWaits(t *testing.T) {
 	if got := failing(r); !strings.HasSuffix(got, "no such device") {
 		t.Errorf("%q does not name what failed", got)
 	}
+}
+
+// What failed is tried again also where the time is over that a start waits for a
+// repository.
+func TestFailingIsTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.config.Patience = 300 * time.Millisecond // less than the first pause
+	w.kernel.fail = errors.New("no buffer space")
+	w.push(1, "a")
+	w.start()
+	w.until("it fails", func(s *status.Status) bool {
+		return len(s.Owners) == 1 && s.Owners[0].State == status.OwnerFailing
+	})
+	w.kernel.set(func() { w.kernel.fail = nil })
+	w.applied(1)
 }

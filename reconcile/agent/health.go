@@ -67,7 +67,7 @@ func (a *Agent) lookAfter() {
 func (a *Agent) unmade() (why map[resource.Owner]string, down map[string]bool) {
 	why, down = map[resource.Owner]string{}, map[string]bool{}
 	note := func(o resource.Owner, id resource.ID, words string) {
-		if why[o] == "" {
+		if why[o] == "" && !id.Kind.Outside() {
 			why[o] = id.String() + " " + words
 		}
 		if id.Kind == resource.KindProcess {

@@ -49,9 +49,10 @@ func (a *Agent) loop(ctx context.Context) {
 		case n := <-a.news:
 			retry = a.hear(ctx, n)
 		case <-patience.C:
-			if a.compiled == nil {
-				retry = a.useStored(ctx)
+			if a.compiled != nil {
+				continue
 			}
+			retry = a.useStored(ctx)
 		case <-a.stirred:
 			if !a.hurry() {
 				if !waiting {

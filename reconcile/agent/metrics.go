@@ -76,17 +76,18 @@ func (m *Metrics) of(a *Agent) (end func()) {
 	if m == nil {
 		return func() {}
 	}
-	routers, usage, pairs := &routerMetrics{a}, &usageMetrics{agent: a}, &pairMetrics{a}
+	usage := &usageMetrics{agent: a}
 	for _, d := range a.Engine.Drivers() {
 		if c, ok := d.(driver.Counter); ok {
 			usage.counters = append(usage.counters, c)
 		}
 	}
-	m.registry.MustRegister(routers, usage, pairs)
+	all := []prometheus.Collector{usage, &routerMetrics{a}, &pairMetrics{a}, &vpnMetrics{a}, &bgpMetrics{a}}
+	m.registry.MustRegister(all...)
 	return func() {
-		m.registry.Unregister(routers)
-		m.registry.Unregister(usage)
-		m.registry.Unregister(pairs)
+		for _, c := range all {
+			m.registry.Unregister(c)
+		}
 	}
 }
 

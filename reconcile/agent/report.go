@@ -49,7 +49,7 @@ func (a *Agent) report() {
 		if r.Journal != 0 && r.Began.After(st.Applied) {
 			st.Applied = r.Began
 		}
-		if r.Converged() {
+		if r.Settled() {
 			if r.Began.After(st.Verified) {
 				st.Verified = r.Began
 			}
@@ -150,10 +150,13 @@ func (a *Agent) stalled(st *status.Status) status.Condition {
 		if r.Left.Frozen != "" {
 			set("Frozen", "nothing is changed: %s", r.Left.Frozen)
 		}
-		if n := len(r.Left.Blocked); n > 0 {
-			b := r.Left.Blocked[0]
-			set("Blocked", "%s be what they should: %s: %s", counted(n, "resource", "cannot"), b.ID, b.Reason)
+		blocked := slices.DeleteFunc(slices.Clone(r.Left.Blocked), func(b plan.Blocked) bool { return b.ID.Kind.Outside() })
+		if n := len(blocked); n > 0 {
+			set("Blocked", "%s be what they should: %s: %s", counted(n, "resource", "cannot"), blocked[0].ID, blocked[0].Reason)
 		}
+	}
+	if list := a.unreadable(); len(list) > 0 {
+		set("Invalid", "%s: left as it is: %s", list[0].Owner, list[0].Reason)
 	}
 	if t.fetched != nil { // the last: alone it does not make the host unready
 		set("Unreachable", "%v", t.fetched)
@@ -193,15 +196,27 @@ func (a *Agent) readiness(stalled status.Condition) status.Condition {
 		no("Applying", "the revision is being applied")
 	case stalled.True && stalled.Reason != "Unreachable" || r == nil:
 		no(stalled.Reason, stalled.Message)
-	case len(r.Left.Unread) > 0:
-		u := r.Left.Unread[0]
+	case hidden(r) != nil:
+		u := hidden(r)
 		no("Unreadable", fmt.Sprintf("%s could not be read: %s", u.Kind, u.Err))
-	case !r.Converged():
+	case !r.Settled():
 		no("Failing", failing(r))
 	default:
 		c.Message = fmt.Sprintf("%d resources are as %s says", r.Left.Desired, a.revision.Short())
+		if !r.Converged() { // another machine's trouble is not the host's
+			c.Message = fmt.Sprintf("the host is as %s says; elsewhere: %s", a.revision.Short(), failing(r))
+		}
 	}
 	return c
+}
+
+// hidden is what of the host itself could not be read, or nil.
+func hidden(r *engine.Result) *resource.Unread {
+	i := slices.IndexFunc(r.Left.Unread, func(u resource.Unread) bool { return !u.Kind.Outside() })
+	if i < 0 {
+		return nil
+	}
+	return &r.Left.Unread[i]
 }
 
 // failing counts who is not well, and names the first cause: of what failed, or
@@ -219,6 +234,9 @@ func failing(r *engine.Result) string {
 		if waits == "" && o.Waits != "" {
 			waits = ": " + waiting(o)
 		}
+	}
+	if b := r.Left.Blocked; n == 0 && len(b) > 0 {
+		return fmt.Sprintf("%s: %s", b[0].ID, b[0].Reason)
 	}
 	if n == 0 {
 		return counted(len(r.Left.Actions), "change", "to make")
@@ -292,7 +310,7 @@ func (a *Agent) owners(old []status.Owner, now time.Time) []status.Owner {
 	} else {
 		a.fates(found)
 	}
-	for _, h := range in.Holds {
+	for _, h := range a.held(in) {
 		o := status.Owner{Name: h.Owner, State: status.OwnerHeld, Message: h.Cause + ": " + h.Reason, Resources: found[h.Owner].Resources}
 		if h.Cause == resource.HoldSuspended {
 			o.State, o.Message = status.OwnerSuspended, strings.TrimPrefix(strings.TrimPrefix(h.Reason, "suspended"), ": ")

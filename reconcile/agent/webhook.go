@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+
+	"weft.dev/reconcile/host"
 )
 
 const (
@@ -239,7 +241,7 @@ func (a *Agent) wake(ctx context.Context) {
 		case a.refetch <- struct{}{}:
 		default: // it is on its way
 		}
-		if !sleep(ctx, betweenPushes) {
+		if !host.Sleep(ctx, betweenPushes) {
 			return
 		}
 	}

@@ -109,6 +109,7 @@ type kernel struct {
 	panic any
 	wake  func(driver.Scope)
 	dos   int
+	lacks resource.Owner // a secret: see Digest
 }
 
 func (*kernel) Kinds() []resource.Kind { return []resource.Kind{resource.KindNS} }

@@ -21,6 +21,8 @@ type Options struct {
 	Rebalance bool
 	// Evacuate lists hosts that routers move away from.
 	Evacuate []string
+
+	still bool // routers stay where they may
 }
 
 // A Report says how a lock differs from the one before, in order.
@@ -260,7 +262,9 @@ func (a *allocator) keep(w *want) {
 	switch _, isHost := w.Pool.(*model.HostPool); {
 	case a.again[w.Owner]:
 		return
-	case isHost && (a.opts.Rebalance || a.away[w.had] || !w.Pool.Contains(w.had)):
+	case isHost && a.goes(w) && a.waits(w):
+		return
+	case isHost && (a.opts.Rebalance || a.goes(w) || !w.Pool.Contains(w.had)):
 		return // routers move away from where they may not stay
 	case movable(w.Pool) && !w.Pool.Contains(w.had):
 		return

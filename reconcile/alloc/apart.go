@@ -26,16 +26,30 @@ func movable(p model.Pool) bool {
 	return ok && m.Movable()
 }
 
-// waits lets the routers of a pair that is evacuated move one after the other, so that
-// one of them serves: the second stays where it is for now, and the next weft lock
-// moves it. (Both hosts in Maintenance are no such wish: whoever reads that lock again
-// cannot tell that the first one arrived.)
-func (a *allocator) waits(w *want, p *model.HostPool) bool {
-	o := a.apart(w)
-	if o == nil || !o.given || o.value == o.had || !a.away[w.had] || !a.away[o.had] || w.had == o.had || !p.Contains(w.had) {
+// goes reports whether a router is to leave the host that it has.
+func (a *allocator) goes(w *want) bool {
+	p, ok := w.Pool.(*model.HostPool)
+	if !ok || w.had == "" {
 		return false
 	}
-	a.diags.Warnf(w.Pos, "pair-moves", "the other router of %s moves from %s to %s first: run weft lock again once that is in force, to move this one from %s", w.Owner, o.had, o.value, w.had)
+	twin := ""
+	if o := a.apart(w); o != nil {
+		if twin = o.had; o.given {
+			twin = o.value
+		}
+	}
+	return a.away[w.had] || !a.opts.still && p.Leaves(w.had, twin)
+}
+
+// waits lets the routers of a pair both of which are to leave their hosts move one after
+// the other, so that one of them serves: the second stays where it is for now, and the
+// next weft lock moves it.
+func (a *allocator) waits(w *want) bool {
+	o := a.apart(w)
+	if o == nil || o.given || o.Field > w.Field || o.had == w.had || !a.goes(o) || !w.Pool.Contains(w.had) {
+		return false
+	}
+	a.diags.Warnf(w.Pos, "pair-moves", "the other router of %s moves from %s first: run weft lock again once that is in force, to move this one from %s", w.Owner, o.had, w.had)
 	a.take(w, w.had)
 	return true
 }

@@ -161,6 +161,57 @@ func TestPairsLeaveOneByOne(t *testing.T) {
 	}
 }
 
+// So it is with one whose two hosts go into Maintenance in one commit, and such a lock
+// is not stale.
+func TestPairsLeaveMaintenanceOneByOne(t *testing.T) {
+	lock, _, ds := alloc.Allocate(pairDemands(t, "a1 a", "a2 a", "b1 b", "b2 b"), nil, alloc.Options{})
+	noErrors(t, ds)
+	closed := pairDemands(t, "a1 a state: Maintenance", "a2 a", "b1 b state: Maintenance", "b2 b")
+	both := 0
+	for round := range 3 {
+		if ds := alloc.Check(closed, lock); len(ds) > 0 {
+			t.Errorf("round %d: the lock is stale: %s", round, ds[0])
+		}
+		before := pairs(lock)
+		lock, _, ds = alloc.Allocate(closed, lock, alloc.Options{})
+		noErrors(t, ds)
+		for o, p := range pairs(lock) {
+			left := map[bool]int{}
+			for i := range p {
+				left[before[o][i] == "a1" || before[o][i] == "b1"]++
+				if p[i] != before[o][i] && before[o][1-i] != p[1-i] {
+					t.Errorf("%s was on %v and is on %v", o, before[o], p)
+				}
+			}
+			if both += left[true] / 2; rack[p[0]] == rack[p[1]] && round > 0 {
+				t.Errorf("round %d: %s is on %v", round, o, p)
+			}
+		}
+		switch told := len(ds); {
+		case round == 0 && (both == 0 || told != both || ds[0].Code != "pair-moves"):
+			t.Errorf("%d pairs had both in Maintenance, and %d were told: %v", both, told, ds)
+		case round > 0 && told > 0:
+			t.Errorf("round %d: %s", round, ds[0])
+		}
+	}
+	for o, p := range pairs(lock) {
+		if p[0] != "a2" && p[0] != "b2" || p[1] != "a2" && p[1] != "b2" {
+			t.Errorf("%s ends on %v", o, p)
+		}
+	}
+	// One host is left: one of the two goes there, and the other one stays.
+	one := pairDemands(t, "a1 a state: Maintenance", "a2 a state: Maintenance", "b1 b", "b2 b state: Maintenance")
+	for range 3 {
+		lock, _, ds = alloc.Allocate(one, lock, alloc.Options{})
+		noErrors(t, ds)
+	}
+	for o, p := range pairs(lock) {
+		if p[0] == p[1] || p[0] != "b1" && p[1] != "b1" {
+			t.Errorf("%s ends on %v", o, p)
+		}
+	}
+}
+
 func noErrors(t *testing.T, ds schema.Diags) {
 	t.Helper()
 	if ds.HasErrors() {

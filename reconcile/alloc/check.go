@@ -18,7 +18,7 @@ func Check(demands []model.Demand, lock *Lock) schema.Diags {
 	if fresh(demands, lock) {
 		return nil
 	}
-	_, report, ds := Allocate(demands, lock, Options{})
+	_, report, ds := Allocate(demands, lock, Options{still: true})
 	pos := make(map[Entry]schema.Pos, len(report.Allocated))
 	if len(report.Allocated) <= maxStale {
 		for _, d := range demands {

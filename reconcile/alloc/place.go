@@ -19,9 +19,6 @@ func (a *allocator) place(w *want, p *model.HostPool) {
 		}
 		a.seeds[p] = seeds
 	}
-	if a.waits(w, p) {
-		return
-	}
 	own := resource.Digest("router", w.Owner)
 	best, at := math.Inf(1), -1
 	spread := a.spread(w, p, seeds)

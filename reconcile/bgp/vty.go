@@ -13,31 +13,35 @@ import (
 // CMD_ERR_NOTHING_TODO.
 var fine = map[byte]bool{0: true, 1: true, 6: true}
 
-// command has a daemon of FRR run commands at its own socket, as vtysh does: each ends
-// with a NUL, and its answer with three and a status.
-func command(path string, list []string) error {
+// maxAnswer bounds what is read of an answer.
+const maxAnswer = 1 << 20
+
+// command has a daemon of FRR run commands at its own socket, as vtysh does, and returns
+// what the last one said: each ends with a NUL, and its answer with three and a status.
+func command(path string, list []string) (text string, err error) {
 	conn, err := net.DialTimeout("unix", path, askTime)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = conn.Close() }()
 	if err := conn.SetDeadline(time.Now().Add(askTime)); err != nil {
-		return err
+		return "", err
 	}
 	in := bufio.NewReader(conn)
 	for _, line := range list {
 		if _, err := conn.Write(append([]byte(line), 0)); err != nil {
-			return err
+			return "", err
 		}
-		text, status, err := answer(in)
+		var status byte
+		text, status, err = answer(in)
 		if err != nil {
-			return fmt.Errorf("%s: %w", secretless(line), err)
+			return "", fmt.Errorf("%s: %w", secretless(line), err)
 		}
 		if !fine[status] { // what it says may repeat the command
-			return fmt.Errorf("%s: status %d: %s", secretless(line), status, secretless(strings.TrimSpace(text)))
+			return "", fmt.Errorf("%s: status %d: %s", secretless(line), status, secretless(strings.TrimSpace(text)))
 		}
 	}
-	return nil
+	return text, nil
 }
 
 // answer reads what a command says.
@@ -48,7 +52,9 @@ func answer(in *bufio.Reader) (text string, status byte, err error) {
 		if err != nil {
 			return "", 0, err
 		}
-		out = append(out, b)
+		if out = append(out, b); len(out) > maxAnswer {
+			return "", 0, fmt.Errorf("it says more than %d bytes", maxAnswer)
+		}
 	}
 	status, err = in.ReadByte()
 	return string(out[:len(out)-3]), status, err

@@ -29,6 +29,8 @@ type claim struct {
 	demand *model.Demand
 	nic    *model.NIC
 	host   string // of an interface
+	told   string // name that a DNS server is told, "" of an interface
+	of     string // whose it is, where several may tell it: see shares
 }
 
 func (c *claim) pos() schema.Pos {
@@ -78,6 +80,7 @@ func (w *worker) claim(u *unit) {
 	if u.net == nil || u.vpc != nil { // whose NICs are the tiers'
 		return
 	}
+	u.tell()
 	for _, n := range u.net.NICs {
 		if n.Interface == "" {
 			continue
@@ -87,6 +90,26 @@ func (w *worker) claim(u *unit) {
 			key.space = "interface on " + h
 			copy(key.value[:], n.Interface)
 			u.claims = append(u.claims, claim{key: key, unit: u, nic: n, host: h})
+		}
+	}
+}
+
+// tell claims the names that a DNS server is told: there each is one network's.
+func (u *unit) tell() {
+	if u.net.Published == nil {
+		return
+	}
+	at, known := u.net.Published.Provider.Address(), map[string]bool{}
+	for _, n := range u.net.NICs {
+		of := ""
+		if u.net.Tier != nil { // a machine in two tiers has one name, which one router tells
+			of = u.net.Tier.ID.String() + " " + n.VM.ID().String()
+		}
+		for _, x := range u.net.Told(n) {
+			if !known[x.Name] {
+				known[x.Name] = true
+				u.claims = append(u.claims, claim{key: claimKey{space: "name " + x.Name + " at " + at}, unit: u, nic: n, told: x.Name, of: of})
+			}
 		}
 	}
 }
@@ -162,7 +185,7 @@ func (x *claims) add(u *unit) {
 // shares says with whom c shares its number; "" is with nobody.
 func (c *claim) shares() string {
 	if c.demand == nil {
-		return ""
+		return c.of
 	}
 	return c.demand.Shares
 }
@@ -226,7 +249,9 @@ func (x *claims) judge(ds *schema.Diags, hold func(*unit, string)) {
 				continue
 			}
 			other := list[j]
-			if c.nic != nil {
+			if c.told != "" {
+				hold(c.unit, "name "+c.told+" is also that of "+other.owner())
+			} else if c.nic != nil {
 				hold(c.unit, "interface "+c.nic.Interface+" on host "+c.host+" is also that of "+other.owner())
 			} else {
 				hold(c.unit, c.demand.Field+" of "+c.owner()+" is also that of "+other.owner())
@@ -235,6 +260,13 @@ func (x *claims) judge(ds *schema.Diags, hold func(*unit, string)) {
 				continue // it is reported there
 			}
 			switch {
+			case c.told != "":
+				hint := "give one of the networks another networkDomain, or one of the machines another hostname"
+				if strings.HasSuffix(c.told, ".arpa") {
+					hint = "networks whose addresses are in a provider's reverse have none in common"
+				}
+				ds.Errorf(c.pos(), "name-taken", "%s is told to %s twice: of %s and %s", c.told, c.unit.net.Published.Provider.Address(), other.nic.ID, c.nic.ID).
+					See(other.pos(), "told of %s", other.nic.ID).Hintf("%s", hint)
 			case c.nic != nil:
 				ds.Errorf(c.pos(), "interface-taken", "interface %s is used twice on host %s: by %s and %s", c.nic.Interface, c.host, other.nic.ID, c.nic.ID).
 					Offending(c.nic.Interface).See(other.pos(), "used by %s", other.nic.ID)

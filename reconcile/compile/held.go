@@ -14,7 +14,7 @@ type verdict struct{ cause, reason string }
 
 // laterKinds are words of the language that nothing on a host can come of yet,
 // so that a document of them holds nothing.
-var laterKinds = []string{"ServiceProvider", "Expectation"}
+var laterKinds = []string{"Expectation"}
 
 // frozen says why no host may change at all, or "": something could not be read,
 // and nobody knows what it said.

@@ -9,21 +9,22 @@ import (
 	"weft.dev/schema"
 )
 
-// A placed subnet is one of a Shared network.
+// A placed subnet is one that the world knows a way to: of a Shared or Routed network,
+// or a Routed VPC.
 type placed struct {
 	unit   *unit
 	subnet *model.Subnet
 }
 
-// overlaps reports subnets of Shared networks of one zone that have addresses in
-// common, and holds both: routers outside know one way to an address.
+// overlaps reports placed subnets of one zone that have addresses in common, and
+// holds both: routers outside know one way to an address.
 func (c *Compiler) overlaps(ds *schema.Diags, hold func(*unit, string)) {
 	if len(c.shared) < 2 {
 		return
 	}
 	var all []placed
 	for u := range c.shared {
-		for _, s := range u.net.Subnets {
+		for _, s := range outside(u.net) {
 			all = append(all, placed{u, s})
 		}
 	}
@@ -47,7 +48,12 @@ func (c *Compiler) overlaps(ds *schema.Diags, hold func(*unit, string)) {
 }
 
 func overlap(ds *schema.Diags, hold func(*unit, string), a, b placed) {
-	pos := func(p placed) schema.Pos { return p.unit.net.CIDRPos(p.subnet) }
+	pos := func(p placed) schema.Pos {
+		if p.unit.vpc != nil {
+			return p.unit.net.Doc.At("spec.cidr")
+		}
+		return p.unit.net.CIDRPos(p.subnet)
+	}
 	at, other := pos(a), pos(b)
 	if c := cmp.Or(cmp.Compare(at.File, other.File), cmp.Compare(at.Line, other.Line), cmp.Compare(at.Col, other.Col)); c < 0 {
 		a, b, at, other = b, a, other, at
@@ -101,6 +107,17 @@ func bothAdvertised(ds *schema.Diags, hold func(*unit, string), a, b advertised)
 }
 
 // isShared reports whether u takes part in overlaps.
-func isShared(u *unit) bool {
-	return u.net != nil && len(u.net.Subnets) > 0 && (u.net.Type() == model.GuestShared || u.net.Routed())
+func isShared(u *unit) bool { return u.net != nil && len(outside(u.net)) > 0 }
+
+// outside are the subnets of n that the world knows a way to: none of a tier's, because
+// a Routed VPC has all of its CIDR for itself.
+func outside(n *model.Network) []*model.Subnet {
+	switch {
+	case n.Tier != nil:
+	case n.ID.Kind == schema.KindVPC && n.Routed() && n.CIDR.IsValid():
+		return []*model.Subnet{{CIDR: n.CIDR}}
+	case len(n.Subnets) > 0 && (n.Type() == model.GuestShared || n.Routed()):
+		return n.Subnets
+	}
+	return nil
 }

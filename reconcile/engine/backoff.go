@@ -36,10 +36,10 @@ func (e *Engine) pause(n int) time.Duration {
 	return d + time.Duration(0.2*e.settings.Jitter()*float64(d))
 }
 
-// waiting returns the backoff of an owner that must not be tried now, or nil.
-func (e *Engine) waiting(o resource.Owner, desired *resource.Intent, now time.Time) *backoff {
-	b := e.backoff[o]
-	if b == nil || !now.Before(b.until) || b.print != printOf(desired, o) {
+// waiting returns the backoff of what must not be tried now, or nil.
+func (e *Engine) waiting(l lane, desired *resource.Intent, now time.Time) *backoff {
+	b := e.backoff[l]
+	if b == nil || !now.Before(b.until) || b.print != printOf(desired, l.owner) {
 		return nil
 	}
 	return b
@@ -50,20 +50,20 @@ func (b *backoff) hold(o resource.Owner) error {
 	return fmt.Errorf("%w: %s is tried again later: %s", plan.ErrSkipped, o, b.cause)
 }
 
-// failed counts a failure of o and returns when it may be tried again.
-func (e *Engine) failed(o resource.Owner, desired *resource.Intent, cause string) time.Time {
+// failed counts a failure of l and returns when it may be tried again.
+func (e *Engine) failed(l lane, desired *resource.Intent, cause string) time.Time {
 	now := e.settings.Now()
-	b := e.attempt(o, desired)
+	b := e.attempt(l, desired)
 	b.fails++
 	b.last, b.until, b.cause = now, now.Add(e.pause(b.fails)), cause
 	return b.until
 }
 
-// healed counts the repair of something of o that nobody asked for. The first
+// healed counts the repair of something of l that nobody asked for. The first
 // one costs nothing; each further one within quiet makes the next wait.
-func (e *Engine) healed(o resource.Owner, desired *resource.Intent) {
+func (e *Engine) healed(l lane, desired *resource.Intent) {
 	now := e.settings.Now()
-	b := e.attempt(o, desired)
+	b := e.attempt(l, desired)
 	if b.last.IsZero() {
 		b.last, b.until = now, now
 		return
@@ -72,21 +72,21 @@ func (e *Engine) healed(o resource.Owner, desired *resource.Intent) {
 	b.last, b.until, b.cause = now, now.Add(e.pause(b.fails)), "it was repaired a moment ago, and broke again"
 }
 
-// attempt returns the backoff of o, a new one where the last try was of
+// attempt returns the backoff of l, a new one where the last try was of
 // something else or long ago.
-func (e *Engine) attempt(o resource.Owner, desired *resource.Intent) *backoff {
-	b, now := e.backoff[o], e.settings.Now()
-	if p := printOf(desired, o); b == nil || b.print != p || now.Sub(b.until) > quiet {
+func (e *Engine) attempt(l lane, desired *resource.Intent) *backoff {
+	b, now := e.backoff[l], e.settings.Now()
+	if p := printOf(desired, l.owner); b == nil || b.print != p || now.Sub(b.until) > quiet {
 		b = &backoff{print: p}
-		e.backoff[o] = b
+		e.backoff[l] = b
 	}
 	return b
 }
 
-// well forgets the failures of o.
-func (e *Engine) well(o resource.Owner) {
-	if b := e.backoff[o]; b != nil && e.settings.Now().Sub(b.until) > quiet {
-		delete(e.backoff, o)
+// well forgets the failures of l.
+func (e *Engine) well(l lane) {
+	if b := e.backoff[l]; b != nil && e.settings.Now().Sub(b.until) > quiet {
+		delete(e.backoff, l)
 	}
 }
 

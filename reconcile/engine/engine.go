@@ -75,7 +75,7 @@ type Engine struct {
 	seen     []*resource.Observed
 	verified Stored
 	stamp    stamp // of the file that verified was read from or written to
-	backoff  map[resource.Owner]*backoff
+	backoff  map[lane]*backoff
 }
 
 // New returns the engine of h. It panics when two drivers answer for one kind.
@@ -92,7 +92,7 @@ func New(h *host.Host, drivers []driver.Driver, s Settings) *Engine {
 	e := &Engine{
 		host: h, drivers: drivers, by: map[resource.Kind]int{}, settings: s, maxBatch: maxBatch,
 		journal: openJournal(h.StateDir, s.Keep),
-		seen:    make([]*resource.Observed, len(drivers)), backoff: map[resource.Owner]*backoff{},
+		seen:    make([]*resource.Observed, len(drivers)), backoff: map[lane]*backoff{},
 	}
 	for i, d := range drivers {
 		for _, k := range d.Kinds() {
@@ -128,6 +128,16 @@ func (e *Engine) settle(ctx context.Context) {
 	}
 }
 
+// binding reports whether there is a process that binds to a device.
+func binding(set resource.Set) bool {
+	for _, e := range set {
+		if p, ok := e.State.(resource.Process); ok && p.Device != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // Observe asks the drivers of scope, all at once. What a driver could not read
 // at all is Unread for all its kinds. Where scope names kinds, the others are
 // as they were when they were observed last.
@@ -138,6 +148,14 @@ func (e *Engine) Observe(ctx context.Context, scope driver.Scope) *resource.Obse
 	if slices.Contains(kinds, resource.KindFile) {
 		// Who reads a file may have read what is there now.
 		kinds = append(slices.Clip(kinds), resource.KindProcess)
+	}
+	if slices.Contains(kinds, resource.KindLink) && binding(scope.Desired) {
+		// Who is bound to a device hears nothing of another that takes its place.
+		kinds = append(slices.Clip(kinds), resource.KindProcess)
+	}
+	if slices.Contains(kinds, resource.KindAddr) {
+		// Which host of a pair of routers tells of names is seen by an address.
+		kinds = append(slices.Clip(kinds), resource.KindRecord)
 	}
 	for i, d := range e.drivers {
 		if old := e.lastSeen(i); old != nil && len(kinds) > 0 && !intersect(d.Kinds(), kinds) {

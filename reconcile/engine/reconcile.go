@@ -88,6 +88,9 @@ type Outcome struct {
 // Converged reports whether the host is all that was desired.
 func (r *Result) Converged() bool { return r.Refused == "" && r.Left != nil && r.Left.Converged() }
 
+// Settled is Converged but for what is at other machines than the host.
+func (r *Result) Settled() bool { return r.Refused == "" && r.Left != nil && r.Left.Settled() }
+
 // Reconcile makes the host what desired says, as far as it can, and verifies
 // it. It may be repeated at any time; the second call finds nothing to do. The
 // error is a *LockedError, that of Closed, ErrStale, that of ctx, an intent that contradicts
@@ -167,9 +170,10 @@ func (w *pass) run(ctx context.Context) error {
 		return nil //nolint:nilerr // a refusal is a result
 	}
 	if p.Empty() {
-		for o := range w.backoff {
-			w.well(o)
+		for l := range w.backoff {
+			w.well(l)
 		}
+		w.judge(faults{})
 		return w.keep(w.asked, w.desired, p, w.options)
 	}
 	return w.apply(ctx)
@@ -186,7 +190,7 @@ func (w *pass) limits() plan.Limits {
 func (w *pass) apply(ctx context.Context) error {
 	r := w.result
 	held := w.held()
-	skip := func(s *plan.Step) error { return held[s.Owner()] }
+	skip := func(s *plan.Step) error { return held[laneOf(s.ID(), s.Owner())] }
 	faults := faults{}
 	if !slices.ContainsFunc(r.Plan.Steps, func(s *plan.Step) bool { return skip(s) == nil }) {
 		faults.note(r.Plan, w.Apply(ctx, r.Plan, skip)) // everything waits
@@ -279,29 +283,40 @@ func (f faults) note(p *plan.Plan, errs []error) {
 	}
 }
 
-// held are the owners that must not be tried now, and why.
-func (w *pass) held() map[resource.Owner]error {
-	out := map[resource.Owner]error{}
+// held is what must not be tried now, and why.
+func (w *pass) held() map[lane]error {
+	out := map[lane]error{}
 	for _, s := range w.result.Plan.Steps {
-		if b := w.waiting(s.Owner(), w.desired, w.result.Began); b != nil && !w.options.Force {
-			out[s.Owner()] = b.hold(s.Owner())
+		l := laneOf(s.ID(), s.Owner())
+		if b := w.waiting(l, w.desired, w.result.Began); b != nil && !w.options.Force {
+			out[l] = b.hold(l.owner)
 		}
 	}
 	return out
 }
 
+// place is where the tree asks for a resource, in brackets, as far as it
+// does.
+func (w *pass) place(id resource.ID) string {
+	if e, ok := w.set[id]; ok && len(e.Origin) > 0 && !e.Origin[0].IsZero() {
+		return " (" + e.Origin[0].String() + ")"
+	}
+	return ""
+}
+
 // judge sums up by owner how it went and when to try again.
 func (w *pass) judge(faults faults) {
 	r := w.result
-	owners := map[resource.Owner]*Outcome{}
-	of := func(o resource.Owner) *Outcome {
-		if owners[o] == nil {
-			owners[o] = &Outcome{Owner: o}
+	outcomes := map[lane]*Outcome{}
+	of := func(id resource.ID, o resource.Owner) *Outcome {
+		l := laneOf(id, o)
+		if outcomes[l] == nil {
+			outcomes[l] = &Outcome{Owner: o}
 		}
-		return owners[o]
+		return outcomes[l]
 	}
 	for _, a := range r.Plan.Actions {
-		x := of(a.Owner())
+		x := of(a.ID, a.Owner())
 		x.Actions++
 		if a.Drift {
 			x.Drift++
@@ -316,22 +331,26 @@ func (w *pass) judge(faults faults) {
 		if !open[id] {
 			continue // it is as it should be all the same
 		}
-		x := of(f.owner)
+		x := of(id, f.owner)
 		if errors.Is(f.err, plan.ErrSkipped) {
 			x.Waits = cmp.Or(x.Waits, f.err.Error())
 			continue
 		}
-		x.Failures = append(x.Failures, Failure{id, f.owner, f.err.Error()})
+		x.Failures = append(x.Failures, Failure{id, f.owner, f.err.Error() + w.place(id)})
 	}
 	for _, a := range r.Left.Actions {
 		if _, known := faults[a.ID]; !known {
-			x := of(a.Owner())
+			x := of(a.ID, a.Owner())
 			x.Failures = append(x.Failures, Failure{a.ID, a.Owner(), unverified(a)})
 		}
 	}
-	for _, o := range slices.Sorted(maps.Keys(owners)) {
-		w.schedule(owners[o])
-		r.Owners = append(r.Owners, *owners[o])
+	for _, f := range w.unreached() {
+		x := of(f.ID, f.Owner)
+		x.Failures = append(x.Failures, f)
+	}
+	for _, l := range slices.SortedFunc(maps.Keys(outcomes), lane.compare) {
+		w.schedule(l, outcomes[l])
+		r.Owners = joined(r.Owners, *outcomes[l])
 	}
 }
 
@@ -350,19 +369,19 @@ func unverified(a *plan.Action) string {
 	return fmt.Sprintf("%s: %s is %q, not %q", out, c.Field, c.From, c.To)
 }
 
-// schedule says when an owner is tried again.
-func (w *pass) schedule(x *Outcome) {
+// schedule says when what failed is tried again.
+func (w *pass) schedule(l lane, x *Outcome) {
 	switch {
 	case len(x.Failures) > 0:
-		x.Retry = w.failed(x.Owner, w.desired, x.Failures[0].ID.String()+": "+x.Failures[0].Error)
+		x.Retry = w.failed(l, w.desired, x.Failures[0].ID.String()+": "+x.Failures[0].Error)
 	case x.Waits != "":
-		if b := w.waiting(x.Owner, w.desired, w.result.Began); b != nil {
+		if b := w.waiting(l, w.desired, w.result.Began); b != nil {
 			x.Retry = b.until
 		}
 	case x.Drift > 0:
-		w.healed(x.Owner, w.desired)
+		w.healed(l, w.desired)
 	default:
-		w.well(x.Owner)
+		w.well(l)
 	}
 	if !x.Retry.IsZero() && (w.result.Retry.IsZero() || x.Retry.Before(w.result.Retry)) {
 		w.result.Retry = x.Retry

@@ -125,18 +125,22 @@ func (e *Engine) LastGood(desired *resource.Intent) (Stored, error) {
 // what was proved before of the owners it says nothing of. prepared is desired
 // as it was compared.
 func (e *Engine) keep(desired, prepared *resource.Intent, left *plan.Plan, o Options) error {
-	if len(left.Unread) > 0 || left.Frozen != "" || len(o.Target) > 0 {
+	hidden := slices.ContainsFunc(left.Unread, func(u resource.Unread) bool { return !u.Kind.Outside() })
+	if hidden || left.Frozen != "" || len(o.Target) > 0 {
 		return nil // nothing can be said of the whole
 	}
 	open := map[resource.Owner]bool{}
 	for _, a := range left.Actions {
+		if a.ID.Kind.Outside() {
+			continue // it is looked at in any case, and no reason to go back
+		}
 		open[a.Owner()] = true
 		if a.Before != nil {
 			open[a.Before.Owner] = true
 		}
 	}
 	for _, b := range left.Blocked {
-		open[b.Owner] = true
+		open[b.Owner] = open[b.Owner] || !b.ID.Kind.Outside()
 	}
 	for _, h := range prepared.Holds {
 		open[h.Owner] = true
@@ -159,7 +163,7 @@ func (e *Engine) keep(desired, prepared *resource.Intent, left *plan.Plan, o Opt
 	s := Stored{FormatVersion: resource.FormatVersion, Revision: o.Revision, Lock: o.Lock, Time: e.settings.Now()}
 	s.Intent = resource.NewIntent(desired.Host, fragments, append([]resource.Hold(nil), desired.Holds...))
 	s.Intent.Terms = desired.Terms
-	if !left.Converged() {
+	if !left.Settled() {
 		s.Revision, s.Lock = old.Revision, old.Lock
 	}
 	if o.Aside != "" {

@@ -45,6 +45,10 @@ func (n Net) put(ctx context.Context, ns string, p resource.Probe) (string, erro
 		return n.dns(ctx, ns, p)
 	case resource.ProbeDHCP:
 		return n.dhcp(ctx, ns, p)
+	case resource.ProbeDHCP6:
+		return n.dhcp6(ctx, ns, p)
+	case resource.ProbeRA:
+		return n.ra(ctx, ns, p)
 	case resource.ProbePing:
 		return n.ping(ctx, ns, p)
 	case resource.ProbeHTTP:
@@ -53,6 +57,8 @@ func (n Net) put(ctx context.Context, ns string, p resource.Probe) (string, erro
 		return n.talk(ctx, ns, "tcp", p.At, p)
 	case resource.ProbeUnix:
 		return n.talk(ctx, ns, "unix", n.path(p.Path), p)
+	case resource.ProbeVPN, resource.ProbeBGP:
+		return n.whole(ctx, ns, p)
 	case resource.ProbeHAProxy:
 		return n.haproxy(ctx, ns, p)
 	}
@@ -71,7 +77,8 @@ func (n Net) path(p string) string {
 // the standby of a pair the services run, and would answer if the address were here.
 func (n Net) here(ns string, p resource.Probe) error {
 	at := address(p.At)
-	if p.Outside || !at.IsValid() || p.Kind == resource.ProbePing {
+	local := p.Kind == resource.ProbeUnix || p.Kind == resource.ProbeVPN || p.Kind == resource.ProbeBGP // At is an address that it needs
+	if p.Outside && !local || !at.IsValid() || p.Kind == resource.ProbePing {
 		return nil
 	}
 	found := false

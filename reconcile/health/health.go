@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"weft.dev/reconcile/host"
 	"weft.dev/reconcile/resource"
 	"weft.dev/reconcile/status"
 )
@@ -180,7 +181,7 @@ func (c *Checker) look(ctx context.Context, w *watched) {
 	c.mu.Unlock()
 	for {
 		due := c.cfg.Now().Add(wait)
-		if !sleep(ctx, wait) {
+		if !host.Sleep(ctx, wait) {
 			return
 		}
 		select {
@@ -268,11 +269,13 @@ func (c *Checker) offer(ctx context.Context, w *watched) {
 	}
 }
 
-// Where more than this share of at least so many routers is sick at once, it is the
-// host that is, and starting all of them anew makes it no better.
+// Where all of several routers are sick at once, or more than this share of many, it is
+// the host that is, and starting all of them anew makes it no better. Of one or two both
+// may well be sick for themselves.
 const (
-	manySick  = 2 // one in so many
-	fewestAll = 6
+	several  = 3
+	many     = 6
+	manySick = 2 // one in so many
 )
 
 // failing reports whether the host is what is sick.
@@ -283,7 +286,8 @@ func (c *Checker) failing() bool {
 			sick++
 		}
 	}
-	return len(c.routers) >= fewestAll && sick*manySick > len(c.routers)
+	all := len(c.routers)
+	return all >= several && sick == all || all >= many && sick*manySick > all
 }
 
 // Routers says how all of them are, by name.
@@ -296,16 +300,4 @@ func (c *Checker) Routers() []status.Router {
 	}
 	slices.SortFunc(out, func(a, b status.Router) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.NS, b.NS)) })
 	return out
-}
-
-// sleep waits for d; false if ctx ended before.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

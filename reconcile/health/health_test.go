@@ -305,6 +305,33 @@ func TestHostIsSick(t *testing.T) {
 	})
 }
 
+// Of few routers all have to be sick for that, and of two nobody can tell.
+func TestSmallHostIsSick(t *testing.T) {
+	for _, c := range []struct {
+		all, sick int
+		treated   bool
+	}{{1, 1, true}, {2, 2, true}, {3, 3, false}, {3, 2, true}, {5, 5, false}, {5, 4, true}} {
+		var routers []Router
+		for i := range c.all {
+			routers = append(routers, router(fmt.Sprint("r", i)))
+		}
+		run(t, routers, func(w *world) {
+			w.c.mu.Lock()
+			for _, x := range w.c.routers {
+				x.until = time.Now().Add(3 * time.Minute)
+			}
+			w.c.mu.Unlock()
+			for i := range c.sick {
+				w.tell(fmt.Sprint("r", i), "dns", silent)
+			}
+			wait(20 * time.Minute)
+			if got := len(w.cures()) > 0; got != c.treated {
+				t.Errorf("%d of %d are sick: treated %v, want %v", c.sick, c.all, got, c.treated)
+			}
+		})
+	}
+}
+
 // One process that serves many is started anew once, and no router for its sake.
 func TestShared(t *testing.T) {
 	var routers []Router

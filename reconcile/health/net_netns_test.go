@@ -45,9 +45,12 @@ func newLab(t testing.TB) *lab {
 		l.ip("-n", ns, "link", "set", "lo", "up")
 	}
 	l.ip("link", "add", l.link, "type", "veth", "peer", "name", "eth0", "netns", l.ns)
+	l.ip("link", "set", l.link, "addrgenmode", "none") // it is a port of a switch
 	l.ip("link", "set", l.link, "up")
 	l.ip("-n", l.ns, "link", "set", "eth0", "up")
 	l.ip("-n", l.ns, "addr", "add", "10.1.1.1/24", "dev", "eth0")
+	l.ip("-n", l.ns, "addr", "add", "2001:db8:5::1/64", "dev", "eth0", "nodad")
+	l.ip("-n", l.ns, "addr", "add", "fe80::1/64", "dev", "eth0", "nodad")
 	l.ip("-n", l.ns, "link", "add", "eth1", "type", "veth", "peer", "name", "eth0", "netns", l.far)
 	l.ip("-n", l.ns, "link", "set", "eth1", "up")
 	l.ip("-n", l.far, "link", "set", "eth0", "up")
@@ -85,7 +88,11 @@ dhcp-authoritative
 dhcp-ignore=tag:!known
 leasefile-ro
 no-ping
-dhcp-host=02:00:4c:00:00:0b,10.1.1.11,web-1.
+dhcp-host=02:00:4c:00:00:0b,10.1.1.11,[2001:db8:5::b],web-1.
+enable-ra
+ra-param=eth0,mtu:1500,15,1800
+dhcp-range=2001:db8:5::,static,64,10m
+dhcp-duid=0,020000000001
 `
 	for name, text := range map[string]string{"conf": conf, "hosts": "10.1.1.11 web-1\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {

@@ -161,7 +161,18 @@ func (p *patient) hear(questions []question, answers []answer, late time.Duratio
 		if s == nil {
 			continue // not asked any more
 		}
-		changed = s.hear(answers[i], late, now) || changed
+		a := answers[i]
+		switch q.Kind {
+		case resource.ProbeVPN:
+			was := s.state.VPN
+			a, s.state.VPN = a.read()
+			changed = changed || vpnState(was) != vpnState(s.state.VPN)
+		case resource.ProbeBGP:
+			was := s.state.BGP
+			a, s.state.BGP = a.session()
+			changed = changed || sessionsOf(was) != sessionsOf(s.state.BGP)
+		}
+		changed = s.hear(a, late, now) || changed
 	}
 	switch {
 	case slices.ContainsFunc(p.own(), func(s *service) bool { return s.state.State != status.ServiceWell }):
@@ -212,8 +223,10 @@ func (s *service) hear(a answer, late time.Duration, now time.Time) (changed boo
 	return state != before
 }
 
-// sick reports whether a service is sick that is the router's own.
-func (p *patient) sick() bool { return p.sickest() != nil }
+// sick reports whether a service is sick that is the router's own and no other's.
+func (p *patient) sick() bool {
+	return slices.ContainsFunc(p.own(), func(s *service) bool { return s.state.State == status.ServiceSick && !s.shared })
+}
 
 // sickest is the service that is sick for the longest time, or nil.
 func (p *patient) sickest() *service {

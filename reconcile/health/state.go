@@ -19,7 +19,7 @@ func (p *patient) state() status.Router {
 			}
 		}
 	}
-	if p.sick() {
+	if p.sickest() != nil {
 		out.Next = p.until
 	}
 	return out

@@ -172,12 +172,15 @@ func beyond(s *Spec, v *model.VPC) {
 			s.World = append(s.World, machineOf(r.CIDR))
 		}
 	}
-	if v.Router == nil || !v.Router.IP6().IsValid() {
+	if v.Router == nil {
 		return
 	}
 	for _, t := range v.Tiers {
-		if t.IP6 != nil {
+		if t.IP6 != nil && v.Router.IP6().IsValid() {
 			s.Routes = append(s.Routes, Route{To: t.IP6.CIDR, Via: v.Router.IP6()})
+		}
+		if v.Router.Outer.IsValid() {
+			s.Routes = append(s.Routes, Route{To: t.CIDR, Via: v.Router.Outer})
 		}
 	}
 }

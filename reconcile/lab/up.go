@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"weft.dev/reconcile/host/facts"
 	"weft.dev/reconcile/lab/node"
 	"weft.dev/reconcile/source"
 )
@@ -183,7 +184,7 @@ func isolation() *syscall.SysProcAttr {
 
 // cleanEnv is the environment of everything in a lab: nothing that points a tool at another place.
 func cleanEnv(env []string) []string {
-	keep := []string{"LANG", "LC_ALL", "TZ", "HOME", "TERM"}
+	keep := []string{"LANG", "LC_ALL", "TZ", "HOME", "TERM", facts.DatapathVariable}
 	env = slices.DeleteFunc(slices.Clone(env), func(e string) bool {
 		name, _, _ := strings.Cut(e, "=")
 		return !slices.Contains(keep, name)

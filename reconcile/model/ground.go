@@ -53,8 +53,8 @@ func (r *resolver) zone() bool {
 			return false
 		}
 		implied, by = p.Zone, "physical network "+name
-	} else if t := r.n.Tier; t != nil && t.Spec.Zone != "" && r.site.Zones[t.Spec.Zone] != nil {
-		implied, by = t.Spec.Zone, "VPC "+t.ID.Name
+	} else if z := r.tierZone(); z != "" {
+		implied, by = z, "VPC "+r.n.Tier.ID.Name
 	} else if o := r.n.Offering; o != nil && r.spec.Zone == "" && len(o.Spec.Zones) == 1 && r.site.Zones[o.Spec.Zones[0]] != nil {
 		implied, by = o.Spec.Zones[0], "offering "+o.Name
 	}
@@ -63,11 +63,33 @@ func (r *resolver) zone() bool {
 		r.blocked(schema.KindZone, r.spec.Zone)
 		return false
 	}
+	if z := r.tierZone(); z != "" && z != name {
+		r.diags.Errorf(r.doc.At("spec.physicalNetwork"), "zone-mismatch", "network %s is in zone %s, and VPC %s, of which it is a tier, in zone %s", r.n.ID.Name, name, r.n.Tier.ID.Name, z).
+			Offending(r.spec.PhysicalNetwork).See(nameOf(r.n.Tier.Doc), "the VPC")
+		return false
+	}
 	r.n.Zone = r.site.Zones[name]
 	if why := r.n.Zone.Invalid; why != "" {
 		r.n.Blocked = why
 	}
 	return true
+}
+
+// tierZone is the zone of the VPC of which the network is a tier; "" where it is none's,
+// or where that is not known.
+func (r *resolver) tierZone() string {
+	t := r.n.Tier
+	if t == nil {
+		return ""
+	}
+	name := t.Spec.Zone
+	if o := r.site.VPCOfferings[t.Spec.Offering]; name == "" && o != nil && len(o.Spec.Zones) == 1 {
+		name = o.Spec.Zones[0]
+	}
+	if r.site.Zones[name] == nil {
+		return ""
+	}
+	return name
 }
 
 // allowed holds the offering's own restrictions.

@@ -157,11 +157,41 @@ func (r *resolver) secondHost(hosts *HostPool, owner string, first *Host) *Host 
 	return nil
 }
 
+// leaving warns of routers that are still where they are to move away from.
+func (r *resolver) leaving(hosts *HostPool, first, second *Host) {
+	if first == nil || second == nil {
+		return
+	}
+	for _, x := range [][2]*Host{{first, second}, {second, first}} {
+		if at := x[0]; hosts.Leaves(at.Name, x[1].Name) {
+			r.diags.Warnf(nameOf(r.doc), "router-leaves", "a router of %s is still on host %s, which is in Maintenance", r.n.what(), at.Name).
+				Offending(r.doc.Meta.Name).See(at.Doc.At("spec.state"), "the host").Hintf("run weft lock; of a pair it moves one router at a time")
+			return
+		}
+	}
+}
+
 // vrid asks for the number of the pair.
 func (r *resolver) vrid(owner string) uint8 {
 	v := r.demand(Demand{Owner: owner, Field: FieldVRID, Pool: vrids{owner}, Pos: r.doc.Pos})
 	n, _ := strconv.ParseUint(v, 10, 8) // 0 is Missing
 	return uint8(n)
+}
+
+// twin is the VPC as the second router of a pair knows it: its private gateways have
+// names of that one's host.
+func (v *VPC) twin() *VPC {
+	w := *v
+	twins := map[*Gateway]*Gateway{}
+	w.Gateways, w.Routes = make([]*Gateway, len(v.Gateways)), slices.Clone(v.Routes)
+	for i, g := range v.Gateways {
+		twin := *g
+		w.Gateways[i], twins[g] = &twin, &twin
+	}
+	for i := range w.Routes {
+		w.Routes[i].Gateway = twins[w.Routes[i].Gateway]
+	}
+	return &w
 }
 
 // join makes r, which has its names, the first of a pair whose second is on another
@@ -179,6 +209,9 @@ func (r *Router) join(second *Host, vrid uint8, lead int, name func(*Router)) {
 	for i, l := range r.Legs {
 		twin := *l // its MAC too: neighbours keep it, only switches learn a new place
 		y.Legs[i] = &twin
+	}
+	if r.VPC != nil {
+		y.VPC = r.VPC.twin()
 	}
 	r.Pair = &Pair{VRID: vrid, Lead: lead, Routers: [2]*Router{r, &y}}
 	y.Pair = r.Pair

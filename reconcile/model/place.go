@@ -32,7 +32,8 @@ func (p *HostPool) At(i uint64) string { return p.eligible[i].Name }
 func (p *HostPool) Weight(i uint64) int { return p.eligible[i].Spec.Routers.Weight }
 
 // Contains implements Pool: where a router may stay. A Disabled host keeps its
-// routers, because nothing on it changes; it gets no new ones.
+// routers, because nothing on it changes; it gets no new ones. Of a pair it may stay
+// in Maintenance too: see Leaves.
 func (p *HostPool) Contains(name string) bool {
 	if slices.ContainsFunc(p.eligible, func(h *Host) bool { return h.Name == name }) {
 		return true
@@ -41,9 +42,18 @@ func (p *HostPool) Contains(name string) bool {
 	if i < 0 || p.missing(p.zone.Hosts[i]) != "" {
 		return false
 	}
-	// A pair that has nowhere else to go stays: whichever of it is stopped, the other
-	// one serves.
-	return p.zone.stateOf(p.zone.Hosts[i]) == stateDisabled || p.pair && len(p.eligible) < 2
+	return p.pair || p.zone.stateOf(p.zone.Hosts[i]) == stateDisabled
+}
+
+// Leaves reports whether a router of a pair, the other one of which is on host twin, is
+// to move away from a host where it may stay: one in Maintenance, where there is
+// another host for it. That both are in Maintenance is no reason to move both at
+// once: one moves, and the other one serves meanwhile. Where there is none, whichever of
+// the two is stopped, the other one serves.
+func (p *HostPool) Leaves(name, twin string) bool {
+	i := slices.IndexFunc(p.zone.Hosts, func(h *Host) bool { return h.Name == name })
+	return p.pair && i >= 0 && p.zone.stateOf(p.zone.Hosts[i]) == stateMaintenance &&
+		slices.ContainsFunc(p.eligible, func(h *Host) bool { return h.Name != twin })
 }
 
 // Group is the label of a host that the routers of a pair are to differ in; "" for
@@ -69,8 +79,9 @@ func (p *HostPool) able() []string {
 
 // The states of zones and hosts; hosts know Maintenance too.
 const (
-	stateEnabled  = "Enabled"
-	stateDisabled = "Disabled"
+	stateEnabled     = "Enabled"
+	stateDisabled    = "Disabled"
+	stateMaintenance = "Maintenance"
 )
 
 // Disabled reports whether nothing changes on any host of the zone.

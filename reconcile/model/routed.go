@@ -31,7 +31,7 @@ type Peer struct {
 }
 
 // Routed reports whether nothing of the network is translated: the world knows a way to
-// its addresses through its router.
+// its addresses through its router. A tier is as its VPC.
 func (n *Network) Routed() bool {
 	return n.Offering != nil && n.Offering.Spec.NetworkMode == "Routed" && n.Type() == GuestIsolated
 }
@@ -58,7 +58,7 @@ func (r *resolver) routed(x *Router) {
 	n := r.n
 	if !n.Routed() {
 		if r.spec.ASN != 0 {
-			r.diags.Errorf(r.doc.At("spec.asn"), "not-routed", "network %s tells nobody of itself: its offering %s is not Routed", n.ID.Name, n.Offering.Name).
+			r.diags.Errorf(r.doc.At("spec.asn"), "not-routed", "%s tells nobody of itself: its offering %s is not Routed", n.what(), n.Offering.Name).
 				Offending(strconv.Itoa(r.spec.ASN)).See(r.doc.At("spec.offering"), "its offering")
 		}
 		return
@@ -69,14 +69,14 @@ func (r *resolver) routed(x *Router) {
 	}
 	for _, p := range n.Zone.Ranges {
 		if p.Spec.CIDR.Overlaps(n.CIDR) && !slices.Contains(r.ranges, p) { // of those see apart
-			r.diags.Errorf(r.doc.At("spec.cidr"), "overlapping-cidr", "%s of network %s overlaps %s of public range %s: both are reached from outside", n.CIDR, n.ID.Name, p.Spec.CIDR, p.Name).
-				See(p.Doc.At("spec.cidr"), "the public range").Hintf("give the network another cidr")
+			r.diags.Errorf(r.doc.At("spec.cidr"), "overlapping-cidr", "%s of %s overlaps %s of public range %s: both are reached from outside", n.CIDR, n.what(), p.Spec.CIDR, p.Name).
+				See(p.Doc.At("spec.cidr"), "the public range").Hintf("give the %s another cidr", n.word())
 		}
 	}
 	if n.Offering.Spec.RoutingMode == "Dynamic" {
 		r.dynamic(x)
 	} else if r.spec.ASN != 0 {
-		r.diags.Errorf(r.doc.At("spec.asn"), "not-routed", "offering %s of network %s has routingMode Static: BGP tells nobody of it", n.Offering.Name, n.ID.Name).
+		r.diags.Errorf(r.doc.At("spec.asn"), "not-routed", "offering %s of %s has routingMode Static: BGP tells nobody of it", n.Offering.Name, n.what()).
 			Offending(strconv.Itoa(r.spec.ASN)).See(r.doc.At("spec.offering"), "its offering")
 	}
 }
@@ -97,21 +97,28 @@ func (r *resolver) dynamic(x *Router) {
 	case r.spec.ASN != 0:
 		d.Fixed, d.Pos = strconv.Itoa(r.spec.ASN), r.doc.At("spec.asn")
 	case len(z.ASNs) == 0:
-		r.diags.Errorf(nameOf(r.doc), "no-bgp", "network %s states no asn, and bgp of zone %s has no asns to allocate from", n.ID.Name, n.Zone.Name).
+		r.diags.Errorf(nameOf(r.doc), "no-bgp", "%s states no asn, and bgp of zone %s has no asns to allocate from", n.what(), n.Zone.Name).
 			See(n.Zone.Doc.At("spec.bgp"), "the zone's bgp").Hintf("add asn, or asns to the zone")
 		return
 	}
 	number, _ := parseID(r.demand(d))
-	b := &BGP{ASN: number, Router: x.Outer, Networks: []netip.Prefix{n.CIDR}}
-	if n.IP6 != nil && n.IP6.CIDR.IsValid() {
-		b.Networks = append(b.Networks, n.IP6.CIDR)
+	b := &BGP{ASN: number, Router: x.Outer}
+	for _, t := range x.networks(n) {
+		b.Networks = append(b.Networks, t.CIDR)
+		if t.IP6 != nil && t.IP6.CIDR.IsValid() {
+			b.Networks = append(b.Networks, t.IP6.CIDR)
+		}
+	}
+	behind := "the network"
+	if x.VPC != nil {
+		behind = "a tier"
 	}
 	for i := range z.Peers {
 		p := &z.Peers[i]
 		b.Peers = append(b.Peers, Peer{Spec: p, Hold: int(p.HoldTime / time.Second), Keepalive: int(p.Keepalive / time.Second)})
 		if p.Address.Is6() && !r.dual() {
-			r.diags.Errorf(nameOf(r.doc), "no-ip6", "BGP peer %s of zone %s has address %s, and the router of network %s has no IPv6", p.Name, n.Zone.Name, p.Address, n.ID.Name).
-				See(n.Zone.Doc.PosOf(p.At), "the peer").Hintf("give the peer an IPv4 address, or the network an offering that is DualStack")
+			r.diags.Errorf(nameOf(r.doc), "no-ip6", "BGP peer %s of zone %s has address %s, and the router of %s has no IPv6", p.Name, n.Zone.Name, p.Address, n.what()).
+				See(n.Zone.Doc.PosOf(p.At), "the peer").Hintf("give the peer an IPv4 address, or %s an offering that is DualStack", behind)
 		}
 	}
 	slices.SortFunc(b.Peers, func(a, c Peer) int {
@@ -121,6 +128,14 @@ func (r *resolver) dynamic(x *Router) {
 		return 1
 	})
 	x.BGP = b
+}
+
+// networks are those of guests behind the router of n: n itself, or the tiers of a VPC.
+func (r *Router) networks(n *Network) []*Network {
+	if r.VPC != nil {
+		return r.VPC.Tiers
+	}
+	return []*Network{n}
 }
 
 func (r *resolver) dual() bool { return r.n.IP6 != nil }
@@ -139,8 +154,12 @@ func (r *resolver) noPublicIPs(d *schema.Document, field string) bool {
 	if !r.n.Routed() {
 		return false
 	}
-	r.diags.Errorf(d.At(field), "not-of-guest-type", "network %s is Routed: it is reached at its own addresses, and no public address can serve it", r.n.ID.Name).
-		See(r.doc.At("spec.offering"), "its offering").Hintf("what may come in says ingress of the network")
+	says := "ingress of the network"
+	if r.n.ID.Kind == schema.KindVPC {
+		says = "the ACL of each tier"
+	}
+	r.diags.Errorf(d.At(field), "not-of-guest-type", "%s is Routed: it is reached at its own addresses, and no public address can serve it", r.n.what()).
+		See(r.doc.At("spec.offering"), "its offering").Hintf("what may come in says %s", says)
 	return true
 }
 

@@ -301,6 +301,7 @@ func (r *resolver) routerHost(labels []string, tunnel bool, pod, owner string) (
 	}
 	if r.redundant() {
 		second = r.secondHost(hosts, owner, first)
+		r.leaving(hosts, first, second)
 	}
 	return first, second
 }

@@ -37,6 +37,7 @@ func BuildSite(tree *schema.Tree, facts map[string]Facts, prev *Site) (*Site, sc
 	b.prefixes6()
 	b.pods()
 	b.physical()
+	b.providers()
 	b.vswitches()
 	b.ranges()
 	b.hosts()
@@ -308,7 +309,7 @@ func (b *builder) finish() {
 
 func sameZone(a, b *Zone) bool {
 	return a.Doc == b.Doc && a.Invalid == b.Invalid && slices.Equal(a.Hosts, b.Hosts) && slices.Equal(a.Physical, b.Physical) &&
-		slices.Equal(a.Ranges, b.Ranges) && slices.Equal(a.Pods, b.Pods) && slices.Equal(a.dedicated, b.dedicated)
+		slices.Equal(a.Ranges, b.Ranges) && slices.Equal(a.Pods, b.Pods) && slices.Equal(a.Providers, b.Providers) && slices.Equal(a.dedicated, b.dedicated)
 }
 
 // ZoneNames lists the zones by name.

@@ -72,7 +72,7 @@ func (r *resolver) subset() bool {
 	if vpc == nil || r.n.Offering == nil {
 		return true // reported there
 	}
-	ok, has := true, map[string]string{}
+	ok, has := r.sameMode(vpc), map[string]string{}
 	for _, s := range vpc.services() {
 		has[s.Name] = s.Provider
 	}
@@ -91,6 +91,21 @@ func (r *resolver) subset() bool {
 		}
 	}
 	return ok
+}
+
+// sameMode holds that a tier is as its VPC, whose router translates for all or none.
+func (r *resolver) sameMode(vpc *Offering) bool {
+	was := len(r.diags)
+	tier, all := r.n.Offering.Spec, vpc.Spec
+	for _, x := range []struct{ field, tier, vpc string }{
+		{"networkMode", tier.NetworkMode, all.NetworkMode}, {"routingMode", tier.RoutingMode, all.RoutingMode},
+	} {
+		if x.tier != x.vpc {
+			r.offeringDiag("tier-mode", "offering %s has %s %s, and offering %s of VPC %s %s", r.n.Offering.Name, x.field, x.tier, vpc.Name, r.n.Tier.ID.Name, x.vpc)
+			break
+		}
+	}
+	return len(r.diags) == was
 }
 
 // tierCIDR holds that tiers are parts of the VPC that have nothing in common.

@@ -47,6 +47,8 @@ type Zone struct {
 	Physical []*PhysicalNetwork // by name
 	Ranges   []*PublicRange     // by name
 	Pods     []*schema.Document // by name
+	// Providers are the DNS servers that networks may have told, by name.
+	Providers []*Provider
 	// Invalid says why nothing in the zone can be judged, or is "".
 	Invalid string
 
@@ -165,6 +167,8 @@ type Network struct {
 	Domain  string       // DNS domain of the guests
 	DNS     []netip.Addr // upstream resolvers: nearest of network, zone
 	MTU     int          // of the guests' frames
+	// Published says where the names of its machines are told; nil: nowhere.
+	Published *Published
 	// Scheme and VNet are the broadcast domain of the first segment: vlan 100,
 	// vxlan 5001; native is VLAN 0.
 	Scheme string

@@ -82,7 +82,7 @@ func ResolveVPC(site *Site, index *Index, doc *schema.Document, numbers Numbers)
 	spec, _ := doc.Spec.(*schema.VPC)
 	v := &VPC{Spec: spec}
 	n := &v.Network
-	*n = Network{ID: doc.ID(), Doc: doc, Spec: &schema.Network{Zone: spec.Zone, Offering: spec.Offering, PublicMTU: spec.PublicMTU}, State: Allocated}
+	*n = Network{ID: doc.ID(), Doc: doc, Spec: &schema.Network{Zone: spec.Zone, Offering: spec.Offering, PublicMTU: spec.PublicMTU, CIDR: spec.CIDR, ASN: spec.ASN}, State: Allocated}
 	r := &resolver{site: site, index: index, n: n, doc: doc, spec: n.Spec, numbers: numbers, owner: n.ID.String(), servesRouter: true}
 	_, r.ips = index.Members(n.ID)
 	r.attached = index.Attached(n.ID)
@@ -104,8 +104,9 @@ func ResolveVPC(site *Site, index *Index, doc *schema.Document, numbers Numbers)
 	r.tierServices(v)
 	r.balancers()
 	r.balancedTiers(v)
-	r.vpns()
+	r.vpns(v.vpnWays())
 	r.vpcRouter(v)
+	r.l2tp()
 	slices.SortFunc(n.Demands, compareDemands)
 	n.Demands = slices.Clip(n.Demands)
 	return v, r.diags
@@ -301,6 +302,7 @@ func (r *resolver) vpcRouter(v *VPC) {
 	x := &Router{ID: n.ID, Doc: r.doc, Zone: n.Zone, Domain: n.Domain, DNS: n.DNS, Services: &n.Offering.Spec.Services, VPC: v, IPs: n.IPs, VPNs: n.VPNs}
 	x.Balancers = slices.Clone(n.Balancers)
 	labels := r.publicLeg(x)
+	r.routed(x)
 	tunnel := false
 	for _, t := range v.Tiers {
 		labels = append(labels, t.Physical.Guest)

@@ -1,6 +1,10 @@
 package model
 
-import "weft.dev/schema"
+import (
+	"cmp"
+
+	"weft.dev/schema"
+)
 
 // The built-in offerings of VPCs and their tiers, by CloudStack's names.
 const (
@@ -54,7 +58,7 @@ func vpcOffering(name string, doc *schema.Document, s *schema.VPCOffering) *Offe
 	out := &Offering{Name: name, Doc: doc, Pairs: s.RedundantRouter, Spec: &schema.NetworkOffering{
 		GuestType: GuestIsolated, Services: s.Services, ConserveMode: s.ConserveMode, ForVPC: true,
 		Zones: s.Zones, Accounts: s.Accounts, State: s.State,
-		EgressDefaultPolicy: "Deny", InternetProtocol: "IPv4", NetworkMode: "Natted", RoutingMode: "Static", ConcurrentConnections: 4096,
+		EgressDefaultPolicy: "Deny", InternetProtocol: "IPv4", NetworkMode: cmp.Or(s.NetworkMode, "Natted"), RoutingMode: cmp.Or(s.RoutingMode, "Static"), ConcurrentConnections: 4096,
 	}}
 	if out.Spec.Services.Firewall == nil {
 		out.Spec.Services.Firewall = &schema.Service{Provider: ProviderVPC}

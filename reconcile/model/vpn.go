@@ -14,7 +14,13 @@ import (
 const (
 	PortIKE  = 500
 	PortNATT = 4500
+	// PortL2TP is what L2TP has inside IPsec.
+	PortL2TP = 1701
 )
+
+// L2TPLinks are the links of those who are in by L2TP: pppd names them, and no other
+// link of a router is called so.
+const L2TPLinks = "ppp+"
 
 // VPN is a resolved VPN of a router: Site or Remote is set.
 type VPN struct {
@@ -26,8 +32,10 @@ type VPN struct {
 	IP *PublicIP
 	// Guests are the networks that it leads to.
 	Guests []netip.Prefix
-	// Link is the WireGuard link of it inside the router, or "".
+	// Link is the WireGuard link of it inside the router, those of L2TP, or "".
 	Link string
+	// Own is the router's own address towards users of L2TP.
+	Own netip.Addr
 	// Users are those of Remote, each with an address where WireGuard has one for it.
 	Users []VPNUser
 }
@@ -38,15 +46,24 @@ type VPNUser struct {
 	IP   netip.Addr
 }
 
-// IPsec reports whether the VPN is one of IPsec, and so shares the router's IKE.
+// IPsec reports whether guests' packets are IPsec's own as they leave.
 func (v *VPN) IPsec() bool { return v.Site != nil || v.Remote.Protocol == "IKEv2" }
+
+// L2TP reports whether users come in by L2TP, which IPsec carries.
+func (v *VPN) L2TP() bool { return v.Remote != nil && v.Remote.Protocol == "L2TP" }
+
+// IKE reports whether the VPN shares the router's IKE.
+func (v *VPN) IKE() bool { return v.IPsec() || v.L2TP() }
 
 // Name is what people call it beside others of its sort: "acme/berlin".
 func (v *VPN) Name() string { return v.ID.Account + "/" + v.ID.Name }
 
 // Ports are those that it takes of its public address, by UDP.
 func (v *VPN) Ports() []uint16 {
-	if v.IPsec() {
+	switch {
+	case v.L2TP():
+		return []uint16{PortIKE, PortNATT, PortL2TP}
+	case v.IPsec():
 		return []uint16{PortIKE, PortNATT}
 	}
 	return []uint16{uint16(v.Remote.Port)}
@@ -115,6 +132,8 @@ type VPNHome struct {
 	// Ranges are those that the router's public addresses may be of.
 	Ranges    []*PublicRange
 	Balancers []*Balancer
+	// Ways are where else the router sends packets.
+	Ways []vpnWay
 	// Offered: the offering has the service Vpn. SourceNAT: the router has such an address.
 	Offered, SourceNAT bool
 	ConserveMode       bool
@@ -125,15 +144,15 @@ type VPNHome struct {
 	Diags  *schema.Diags
 }
 
-// vpns resolves the VPNs of the network.
-func (r *resolver) vpns() {
+// vpns resolves the VPNs of the network, whose router has ways elsewhere.
+func (r *resolver) vpns(ways []vpnWay) {
 	n := r.n
 	if len(r.attached) == 0 || r.ofTier() {
 		return
 	}
 	o := n.Offering
 	h := &VPNHome{
-		ID: n.ID, Doc: r.doc, Word: n.word(), IPs: n.IPs, Ranges: r.ranges, Balancers: n.Balancers,
+		ID: n.ID, Doc: r.doc, Word: n.word(), IPs: n.IPs, Ranges: r.ranges, Balancers: n.Balancers, Ways: ways,
 		Offered: o.Spec.Services.Vpn != nil, SourceNAT: o.Spec.Services.SourceNat != nil, ConserveMode: o.Spec.ConserveMode,
 		OfferingName: o.Name, Offering: o.Doc, Demand: r.demand, Diags: &r.diags,
 	}
@@ -174,7 +193,11 @@ func (h *VPNHome) Resolve(docs []*schema.Document) []*VPN {
 		if !h.at(v, ref) {
 			continue
 		}
-		if v.Remote != nil && v.Remote.Protocol == "WireGuard" {
+		switch {
+		case v.IPsec():
+		case v.L2TP():
+			v.Link, v.Own = L2TPLinks, v.first()
+		default:
 			v.Link = resource.Short(15, "wg", v.ID.Name)
 		}
 		h.users(v)
@@ -253,7 +276,7 @@ func (h *VPNHome) users(v *VPN) {
 		return
 	}
 	var pool *addrPool
-	if v.Link != "" {
+	if v.Remote.Protocol == "WireGuard" {
 		pool = &addrPool{space: "user of " + v.ID.String(), describe: "address for users of " + v.ID.String(), base: netip.IPv4Unspecified()}
 		for _, r := range v.Remote.Ranges {
 			if r.From.Is4() {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"weft.dev/schema"
 )
@@ -11,21 +12,25 @@ import (
 // check holds what VPNs of one router must obey among themselves and beside what else
 // their public addresses do.
 func (h *VPNHome) check(all []*VPN) {
-	var ike *VPN
+	one := map[string]*VPN{} // by protocol
 	links, told := map[string]*VPN{}, map[*VPN]bool{}
 	for i, v := range all {
 		h.apart(v)
+		h.oneWay(v)
+		h.outer(v, all)
 		h.besides(v)
 		for _, o := range all[:i] {
 			h.pair(v, o, told)
 		}
 		switch {
 		case v.Remote == nil:
-		case v.Link == "" && ike != nil:
-			h.Diags.Errorf(v.Doc.At("spec.protocol"), "second-ikev2", "%s %s has a remote access VPN of IKEv2 already: %s", h.Word, h.ID.Name, ike.ID).
-				Offending(v.Remote.Protocol).See(ike.Doc.At("spec.protocol"), "the other one").Hintf("add the users there")
-		case v.Link == "":
-			ike = v
+		case v.IKE():
+			if o := one[v.Remote.Protocol]; o != nil {
+				h.Diags.Errorf(v.Doc.At("spec.protocol"), "second-"+strings.ToLower(v.Remote.Protocol), "%s %s has a remote access VPN of %s already: %s", h.Word, h.ID.Name, v.Remote.Protocol, o.ID).
+					Offending(v.Remote.Protocol).See(o.Doc.At("spec.protocol"), "the other one").Hintf("add the users there")
+			} else {
+				one[v.Remote.Protocol] = v
+			}
 		case links[v.Link] != nil:
 			h.Diags.Errorf(nameOf(v.Doc), "name-clash", "the links of %s and %s would have one name, %s", v.ID, links[v.Link].ID, v.Link).
 				See(nameOf(links[v.Link].Doc), "the other VPN").Hintf("rename one of them")
@@ -85,9 +90,9 @@ func (h *VPNHome) pair(v, o *VPN, told map[*VPN]bool) {
 	}
 	for _, p := range v.Ports() {
 		// A WireGuard takes its port of all the router's addresses.
-		if (!v.IPsec() || !o.IPsec()) && slices.Contains(o.Ports(), p) {
+		if (!v.IKE() || !o.IKE()) && slices.Contains(o.Ports(), p) {
 			at, see := v, o
-			if v.IPsec() {
+			if v.IKE() {
 				at, see = o, v
 			}
 			if told[at] {
@@ -138,7 +143,7 @@ func (h *VPNHome) taken(v *VPN, p *PublicIP) {
 
 func (h *VPNHome) port(v *VPN, p *PublicIP, port uint16, does string, see schema.Pos, what string) {
 	at := v.Doc.At("spec.publicIP")
-	if v.Link != "" {
+	if !v.IKE() {
 		at = v.Doc.At("spec.port")
 	}
 	h.Diags.Errorf(at, "port-conflict", "UDP port %d of %s %s already, and %s needs it", port, p.ID, does, v.ID).See(see, "%s", what)

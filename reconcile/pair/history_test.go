@@ -1,6 +1,7 @@
 package pair
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -58,6 +59,22 @@ func TestParse(t *testing.T) {
 	} {
 		if got, ok := parse(line); got != want || ok != (want != "") {
 			t.Errorf("%q: %q, %v", line, got, ok)
+		}
+	}
+}
+
+// TestPresence: what cannot be read is as it was, and looked at again.
+func TestPresence(t *testing.T) {
+	broken := errors.New("interrupted")
+	var p presence
+	for _, x := range []struct {
+		is   bool
+		err  error
+		want bool
+	}{{false, broken, false}, {true, nil, true}, {false, broken, true}, {false, nil, false}, {true, broken, false}} {
+		p.look = func() (bool, error) { return x.is, x.err }
+		if got := p.now(); got != x.want || (p.again != nil) != (x.err != nil) {
+			t.Errorf("%v, %v: it is taken for %v, looked at again: %v", x.is, x.err, got, p.again != nil)
 		}
 	}
 }

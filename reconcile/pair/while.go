@@ -7,27 +7,50 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // here reports whether the link has the address.
-func (s *service) here() bool {
-	l, err := net.InterfaceByName(s.link)
+func (s *service) here() (bool, error) {
+	links, err := net.Interfaces()
 	if err != nil {
-		return false
+		return false, err
 	}
-	list, err := l.Addrs()
+	i := slices.IndexFunc(links, func(l net.Interface) bool { return l.Name == s.link })
+	if i < 0 {
+		return false, nil
+	}
+	list, err := links[i].Addrs()
 	if err != nil {
-		return false
+		return false, err
 	}
-	for _, a := range list {
-		if a.String() == s.address.String() {
-			return true
-		}
+	return slices.ContainsFunc(list, func(a net.Addr) bool { return a.String() == s.address.String() }), nil
+}
+
+// A presence is whether something is there. While that cannot be read it is taken to
+// be as it was, and again says when to look once more.
+type presence struct {
+	look  func() (bool, error)
+	is    bool
+	again <-chan time.Time
+}
+
+// lookAgain is the pause after a look that failed, and before the next wait for news.
+const lookAgain = 200 * time.Millisecond
+
+func (p *presence) now() bool {
+	is, err := p.look()
+	if p.again = nil; err != nil {
+		fmt.Fprintln(os.Stderr, "addresses cannot be read:", err)
+		p.again = time.After(lookAgain)
+		return p.is
 	}
-	return false
+	p.is = is
+	return is
 }
 
 // news tells whenever an address of the namespace may have come or gone.
@@ -44,9 +67,10 @@ func news() (<-chan struct{}, error) {
 	go func() {
 		b := make([]byte, 1<<16)
 		for {
-			// What is said does not matter, nor that some of it was lost.
+			// What is said does not matter, nor that some of it was lost (ENOBUFS). Where
+			// nothing can be heard, looking now and then has to do.
 			if _, _, err := unix.Recvfrom(fd, b, 0); err != nil && !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ENOBUFS) {
-				return
+				time.Sleep(lookAgain)
 			}
 			select {
 			case c <- struct{}{}:
@@ -66,8 +90,9 @@ func (s *service) whileAddress() error {
 	if err != nil {
 		return err
 	}
+	at := presence{look: s.here}
 	for {
-		switch here := s.here(); {
+		switch here := at.now(); {
 		case here && s.pid == 0 && s.pause == nil:
 			err = s.start()
 		case !here && (s.pid != 0 || s.pause != nil):
@@ -79,6 +104,7 @@ func (s *service) whileAddress() error {
 		}
 		select {
 		case <-changed:
+		case <-at.again:
 		case <-s.pause:
 			s.pause = nil
 		case sig := <-s.signals:
@@ -122,9 +148,13 @@ func (s *service) conntrackd() error {
 	}
 	told := make(chan string)
 	go func() {
-		was := s.here()
-		for range changed {
-			now := s.here()
+		at := presence{look: s.here}
+		for was := at.now(); ; {
+			select {
+			case <-changed:
+			case <-at.again:
+			}
+			now := at.now()
 			if now && !was {
 				told <- "primary"
 			}

@@ -252,6 +252,9 @@ func (d *decision) drifted(n *node) bool {
 	if n.renewed() {
 		return false
 	}
+	if n.id.Kind.Outside() && (n.before == nil || n.after == nil || n.before.Owner != n.after.Owner) {
+		return false // that machine may not have been there when it was to be told
+	}
 	last := d.lastOf(n.id)
 	if last == nil || n.after == nil {
 		return last == nil && n.after == nil

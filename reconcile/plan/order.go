@@ -25,6 +25,7 @@ func order(d *decision) ([]*node, []bool, [][]int, [][]int) {
 	s.place()
 	s.leave()
 	s.enter()
+	s.unplug()
 	return s.sort()
 }
 

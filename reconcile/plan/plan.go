@@ -8,6 +8,8 @@
 package plan
 
 import (
+	"slices"
+
 	"weft.dev/reconcile/resource"
 )
 
@@ -121,6 +123,13 @@ func (p *Plan) Empty() bool { return len(p.Actions) == 0 }
 // Converged reports whether the host is all it should be: nothing to do and
 // nothing in the way. Held owners do not count, they are as they should be.
 func (p *Plan) Converged() bool { return p.Empty() && len(p.Blocked) == 0 && len(p.Unread) == 0 }
+
+// Settled is Converged but for what is at other machines than the host.
+func (p *Plan) Settled() bool {
+	return !slices.ContainsFunc(p.Blocked, func(b Blocked) bool { return !b.ID.Kind.Outside() }) &&
+		!slices.ContainsFunc(p.Actions, func(a *Action) bool { return !a.ID.Kind.Outside() }) &&
+		!slices.ContainsFunc(p.Unread, func(u resource.Unread) bool { return !u.Kind.Outside() })
+}
 
 // A Count sums up actions. A replaced resource is one removed and one added.
 type Count struct {

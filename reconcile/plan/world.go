@@ -321,19 +321,23 @@ func (w *world) unread(id resource.ID, before, after *resource.Entry) (string, b
 
 func unreadWords(u resource.Unread) string {
 	where := string(u.Kind)
-	if u.NS != "" {
+	switch {
+	case u.NS != "" && u.Kind == resource.KindRecord:
+		where += " of server " + u.NS
+	case u.NS != "":
 		where += " in namespace " + u.NS
 	}
 	return where + " could not be read"
 }
 
-// namespace is the network namespace that id lies in, "" for the host's own.
+// namespace is the network namespace that id lies in, "" for the host's own; of a
+// record of names it is the server.
 func namespace(id resource.ID, e *resource.Entry) string {
 	switch id.Kind {
 	case resource.KindNS:
 		return id.Name
 	case resource.KindLink, resource.KindAddr, resource.KindRoute, resource.KindRule, resource.KindSysctl, resource.KindQdisc,
-		resource.KindChain, resource.KindSet:
+		resource.KindChain, resource.KindSet, resource.KindRecord:
 		ns, _, _ := strings.Cut(id.Name, "/")
 		return ns
 	case resource.KindProcess:

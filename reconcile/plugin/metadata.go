@@ -7,25 +7,31 @@ import (
 	"weft.dev/reconcile/model"
 )
 
-// MetaData is what a guest may ask about itself, by CloudStack's keys: in n, whose
-// router is r, or nil where n has none.
-func MetaData(n *model.Network, r *model.Router, nic *model.NIC) map[string]string {
+// A Datum is one thing that a guest may ask about itself.
+type Datum struct{ Key, Value string }
+
+// MetaData is what a guest may ask about itself, by CloudStack's keys in their order:
+// in n, whose router is r, or nil where n has none.
+func MetaData(n *model.Network, r *model.Router, nic *model.NIC) []Datum {
 	id := InstanceID(nic)
-	keys := map[string]string{
-		"availability-zone": n.Zone.Name,
-		"cloud-identifier":  "CloudStack-{" + n.Zone.Name + "}",
-		"instance-id":       id,
-		"local-hostname":    nic.Hostname,
-		"public-hostname":   nic.Hostname,
-		"vm-id":             id,
-	}
+	data := make([]Datum, 0, 9)
+	add := func(key, value string) { data = append(data, Datum{key, value}) }
+	add("availability-zone", n.Zone.Name)
+	add("cloud-identifier", "CloudStack-{"+n.Zone.Name+"}")
+	add("instance-id", id)
+	add("local-hostname", nic.Hostname)
 	if nic.IP.IsValid() {
-		keys["local-ipv4"], keys["public-ipv4"] = nic.IP.String(), seenAs(r, nic).String()
+		add("local-ipv4", nic.IP.String())
+	}
+	add("public-hostname", nic.Hostname)
+	if nic.IP.IsValid() {
+		add("public-ipv4", seenAs(r, nic).String())
 	}
 	if list := nic.VMSpec.SSHKeys; len(list) > 0 {
-		keys["public-keys"] = strings.Join(list, "\n")
+		add("public-keys", strings.Join(list, "\n"))
 	}
-	return keys
+	add("vm-id", id)
+	return data
 }
 
 // InstanceID is what a guest is known by: what it does once per instance, it does

@@ -2,6 +2,7 @@ package reach
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -84,16 +85,28 @@ func ordered(list []netip.Prefix) []netip.Prefix {
 	return slices.Compact(list)
 }
 
-// portsOf is the first and the last port of a protocol; of icmp, the types.
+// protocols are those that the routers are tried with: those of every router, and others
+// that rules name.
+func (g *grid) protocols() []string { return slices.Sorted(maps.Keys(g.ports)) }
+
+// portsOf is the first and the last port of a protocol; of icmp, the types; of one
+// without ports, 0.
 func portsOf(proto string) (first, last uint16) {
-	if isICMP(proto) {
+	switch {
+	case isICMP(proto):
 		return 0, 255
+	case known(proto):
+		return 1, 65535
 	}
-	return 1, 65535
+	return 0, 0
 }
 
 // cut begins intervals where m does, and behind where it ends.
 func (g *grid) cut(m *resource.Match) {
+	if m.Proto != "" && !known(m.Proto) {
+		g.ports[m.Proto] = []uint16{0}
+		return
+	}
 	for _, proto := range protocols(g.family) {
 		if m.Proto != "" && m.Proto != proto {
 			continue

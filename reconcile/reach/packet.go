@@ -20,7 +20,7 @@ import (
 type Packet struct {
 	In, Out  string // interfaces; Out is known after routing
 	Src, Dst netip.Addr
-	Proto    string // tcp udp icmp icmpv6
+	Proto    string // tcp udp icmp icmpv6, or another's number
 	Port     uint16 // destination port; of icmp, the type
 	dnat     bool
 	ipsec    bool // it came out of a tunnel of the kernel's
@@ -333,10 +333,13 @@ func matchState(ct []string, p *Packet) bool {
 	return p.dnat && slices.Contains(ct, "DNAT")
 }
 
-// portText is "443/tcp", "8000-8100/udp" or "icmp type 8".
+// portText is "443/tcp", "8000-8100/udp", "icmp type 8" or "protocol 50".
 func portText(proto string, from, to uint16) string {
 	switch {
 	case !known(proto):
+		if _, err := strconv.Atoi(proto); err == nil {
+			return "protocol " + proto
+		}
 		return proto
 	case isICMP(proto) && from == 0 && to == 255:
 		return proto

@@ -1,6 +1,11 @@
 package reach
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+
+	"weft.dev/reconcile/resource"
+)
 
 // ofFamily are the routers of one family.
 func ofFamily(all []*Router, family int) []*Router {
@@ -11,6 +16,15 @@ func ofFamily(all []*Router, family int) []*Router {
 		}
 	}
 	return out
+}
+
+// plain reports whether what comes from the world may be for guests as it is: by IPv6,
+// and where nothing is translated.
+func (r *Router) plain() bool {
+	c := r.chains["filter/FORWARD"]
+	return r.Family == 6 || c != nil && slices.ContainsFunc(c.Rules, func(x resource.Rule) bool {
+		return isLeg(x.Match.In) && isInner(x.Match.Out) && len(x.Match.CT) == 0
+	})
 }
 
 // routed tries the guests of a router that translates nothing from everywhere: all
@@ -26,7 +40,7 @@ func (r *Router) routed(g *grid) []trial {
 	var out []trial
 	for _, from := range g.outside() {
 		for _, to := range targets {
-			for _, proto := range protocols(r.Family) {
+			for _, proto := range g.protocols() {
 				out = append(out, sweep(g, trial{from: from, to: to, proto: proto}, func(port uint16) (string, bool) {
 					v := r.Send(Packet{In: public, Src: from.probe, Dst: to.probe, Proto: proto, Port: port})
 					return "", v.Pass && !v.Local

@@ -54,7 +54,7 @@ func (r *Router) between(g *grid, owner string) []trial {
 				continue
 			}
 			to.known = slices.Contains(tiers, to.cidr)
-			for _, proto := range protocols(r.Family) {
+			for _, proto := range g.protocols() {
 				out = append(out, sweep(g, trial{from: from, to: to, part: part, proto: proto}, func(port uint16) (string, bool) {
 					v := r.Send(Packet{In: link, Src: from.probe, Dst: to.probe, Proto: proto, Port: port})
 					return arrival(v, to.probe, proto, port), v.Pass && !v.Local
@@ -71,6 +71,7 @@ func (r *Router) between(g *grid, owner string) []trial {
 				from.name, from.cidr, from.all = owner+" "+net.String(), net, false
 			}
 			send(link, from, part, targets)
+			out = append(out, r.balanced(g, link, from, part)...)
 		}
 		for _, from := range places(r.behind[link], owner+" ") {
 			send(link, from, false, targets)
@@ -84,4 +85,36 @@ func (r *Router) between(g *grid, owner string) []trial {
 		}
 	}
 	return out
+}
+
+// balanced tries the balancers from a tier: they are at addresses of the router, inside a
+// tier or public ones.
+func (r *Router) balanced(g *grid, link string, from place, part bool) []trial {
+	var out []trial
+	for _, a := range r.balancers() {
+		to := place{name: a.String(), cidr: netip.PrefixFrom(a, a.BitLen()), probe: a, known: true}
+		for _, proto := range g.protocols() {
+			out = append(out, sweep(g, trial{from: from, to: to, part: part, proto: proto}, func(port uint16) (string, bool) {
+				v := r.Send(Packet{In: link, Src: from.probe, Dst: a, Proto: proto, Port: port})
+				return arrival(v, a, proto, port), v.Pass && len(v.Behind) > 0
+			})...)
+		}
+	}
+	return apart(out)
+}
+
+// balancers are the addresses of the router that rules pass on to several.
+func (r *Router) balancers() []netip.Addr {
+	var out []netip.Addr
+	for _, c := range r.chains {
+		for i := range c.Rules {
+			x := &c.Rules[i]
+			several := len(x.Behind) > 0 || x.Do.Target == "DNAT" && (x.Match.Nth > 0 || x.Match.Hash.Nodes > 0)
+			if a := x.Match.Dst.Addr(); several && x.Match.Dst.IsSingleIP() && r.own(a) {
+				out = append(out, a)
+			}
+		}
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
+	return slices.Compact(out)
 }

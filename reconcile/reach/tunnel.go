@@ -65,7 +65,7 @@ func (r *Router) through(g *grid) []trial {
 		from := place{name: t.net.String(), cidr: t.net, probe: t.net.Addr()}
 		for _, link := range r.inner() {
 			for _, to := range g.within(r.links[link][0].Masked()) {
-				for _, proto := range protocols(r.Family) {
+				for _, proto := range g.protocols() {
 					out = append(out, sweep(g, trial{from: from, to: to, proto: proto}, func(port uint16) (string, bool) {
 						v := r.Send(Packet{In: t.link, Src: from.probe, Dst: to.probe, Proto: proto, Port: port, ipsec: t.ipsec})
 						return "", v.Pass && !v.Local

@@ -20,7 +20,7 @@ const FormatVersion = 1
 func Kinds() []Kind {
 	return []Kind{
 		KindBridge, KindPort, KindTunnel, KindFlows, KindNS, KindLink, KindAddr, KindRoute, KindRule, KindSysctl,
-		KindBridgePort, KindQdisc, KindChain, KindSet, KindFile, KindProcess,
+		KindBridgePort, KindQdisc, KindChain, KindSet, KindFile, KindProcess, KindRecord,
 	}
 }
 
@@ -59,6 +59,8 @@ func decodeState(kind Kind, b []byte) (State, error) {
 		return decodeAs[File](b)
 	case KindProcess:
 		return decodeAs[Process](b)
+	case KindRecord:
+		return decodeAs[Record](b)
 	default:
 		return nil, fmt.Errorf("unknown kind %q", kind)
 	}
@@ -339,11 +341,16 @@ type partJSON struct {
 	Hidden bool   `json:"hidden,omitempty"`
 	Digest string `json:"digest,omitempty"`
 	At     string `json:"at,omitempty"`
+	Word   int    `json:"word,omitempty"`
+
+	Optional bool `json:"optional,omitempty"`
+
+	Pos schema.Pos `json:"pos,omitzero"`
 }
 
 // MarshalJSON implements json.Marshaler.
 func (p Part) MarshalJSON() ([]byte, error) {
-	w := partJSON{Text: p.Text, Secret: p.Secret, Hidden: p.Hidden, Digest: p.Digest, At: p.At}
+	w := partJSON{Text: p.Text, Secret: p.Secret, Hidden: p.Hidden, Digest: p.Digest, At: p.At, Word: p.Word, Optional: p.Optional, Pos: p.Pos}
 	if !utf8.ValidString(p.Text) {
 		w.Text, w.Bytes = "", []byte(p.Text)
 	}
@@ -356,7 +363,7 @@ func (p *Part) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &w); err != nil {
 		return err
 	}
-	*p = Part{Text: w.Text, Secret: w.Secret, Hidden: w.Hidden, Digest: w.Digest, At: w.At}
+	*p = Part{Text: w.Text, Secret: w.Secret, Hidden: w.Hidden, Digest: w.Digest, At: w.At, Word: w.Word, Optional: w.Optional, Pos: w.Pos}
 	if len(w.Bytes) > 0 {
 		p.Text = string(w.Bytes)
 	}

@@ -89,7 +89,7 @@ func drawState(r *rand.Rand, kind Kind) State {
 		p := BridgePort{word(), word(), word(), word(), flag(), flag(), flag(), flag(), flag(), nil, maybe(), ids()}
 		if flag() {
 			rule := GuestRule{number(), []PortSpan{{uint16(number()), uint16(number())}}, number(), number(), []netip.Prefix{prefix()}}
-			p.Guard = &Guard{flag(), flag(), flag(), word(), []Owned{{word(), prefix()}}, &GuestGroups{
+			p.Guard = &Guard{flag(), flag(), flag(), word(), []Owned{{word(), prefix()}}, &Reserved{[]string{word()}, []netip.Addr{addr()}}, &GuestGroups{
 				flag(), []GuestRule{rule}, []GuestRule{rule}, []netip.Prefix{prefix()}, []netip.Addr{addr()},
 			}}
 		}
@@ -119,12 +119,14 @@ func drawState(r *rand.Rand, kind Kind) State {
 			if flag() {
 				text = string([]byte{0xff, 0x00, byte(r.IntN(256))})
 			}
-			f.Parts = append(f.Parts, Part{Text: text}, Part{Secret: word(), Digest: word()}, Part{Text: word(), Hidden: flag(), Digest: word(), At: word()})
+			f.Parts = append(f.Parts, Part{Text: text}, Part{Secret: word(), Digest: word(), Word: number(), Optional: flag(), Pos: schema.Pos{File: word(), Line: number(), Col: number()}}, Part{Text: word(), Hidden: flag(), Digest: word(), At: word()})
 			f.Authors = append(f.Authors, Lines{r.IntN(9), r.IntN(9), drawAuthor(r, word)})
 		}
 		return f
 	case KindProcess:
-		return Process{word(), word(), words(), r.Uint64(), r.Uint64(), word(), words(), ids(), probes(word)}
+		return Process{word(), word(), words(), r.Uint64(), r.Uint64(), word(), words(), word(), ids(), probes(word)}
+	case KindRecord:
+		return Record{Server{word(), word(), word(), word(), word()}, word(), word(), word(), words(), uint32(number()), maybe()}
 	}
 	panic("no states are drawn of kind " + string(kind))
 }

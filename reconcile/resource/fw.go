@@ -251,6 +251,10 @@ type Verdict struct {
 	Mark  uint32           `json:"mark,omitempty"`
 	// Mask are the bits of the mark that count; 0 is all.
 	Mask uint32 `json:"mask,omitempty"`
+	// Ends: when a rule with this comes for a destination (Match.Dst), or the last one
+	// goes, the connections from and to there that have begun end. They go by what was
+	// true when they began: they are translated, or not, as others no longer are.
+	Ends bool `json:"ends,omitempty"`
 }
 
 // String is the verdict for people and fingerprints; it is complete.
@@ -273,6 +277,9 @@ func (v Verdict) String() string {
 	}
 	if v.Mask != 0 {
 		s += fmt.Sprintf(" of %#x", v.Mask)
+	}
+	if v.Ends {
+		s += ", ends what has begun"
 	}
 	return s
 }

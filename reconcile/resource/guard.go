@@ -18,8 +18,17 @@ type Guard struct {
 	Any   bool    `json:"any,omitempty"`
 	MAC   string  `json:"mac,omitempty"`
 	Owned []Owned `json:"owned,omitempty"`
+	// Reserved is what the port may not use even if all of the above lets it, nor
+	// tell VRRP to.
+	Reserved *Reserved `json:"reserved,omitempty"`
 	// Groups judge what that leaves, and what is for the guest; nil: nothing does.
 	Groups *GuestGroups `json:"groups,omitempty"`
+}
+
+// Reserved is what others have for themselves.
+type Reserved struct {
+	MACs  []string     `json:"macs,omitempty"` // lower case, with colons
+	Addrs []netip.Addr `json:"addrs,omitempty"`
 }
 
 // Owned is addresses that are used with a MAC.
@@ -66,6 +75,16 @@ func (g *Guard) hash(h hash) hash {
 	h = h.str("guard").flag(g.Down).flag(g.Open).flag(g.Any).str(g.MAC).num(uint64(len(g.Owned)))
 	for _, o := range g.Owned {
 		h = h.str(o.MAC).str(o.CIDR.String())
+	}
+	if r := g.Reserved; r != nil {
+		h = h.str("reserved").num(uint64(len(r.MACs)))
+		for _, m := range r.MACs {
+			h = h.str(m)
+		}
+		h = h.num(uint64(len(r.Addrs)))
+		for _, a := range r.Addrs {
+			h = h.str(a.String())
+		}
 	}
 	if g.Groups == nil {
 		return h
@@ -117,6 +136,14 @@ func (g *Guard) String() string {
 	}
 	for _, o := range g.Owned {
 		fmt.Fprintf(&b, "sends from %s %s\n", o.MAC, o.CIDR)
+	}
+	if r := g.Reserved; r != nil {
+		for _, m := range r.MACs {
+			fmt.Fprintf(&b, "never as %s\n", m)
+		}
+		for _, a := range r.Addrs {
+			fmt.Fprintf(&b, "never as %s\n", a)
+		}
 	}
 	if s := g.Groups; s != nil {
 		for i := range s.Ingress {

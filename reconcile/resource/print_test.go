@@ -45,11 +45,16 @@ func samples() []resource.State {
 		resource.Chain{NS: "n", Family: 4, Table: "nat", Name: "C", Policy: "DROP", Rules: []resource.Rule{{Name: "r", Match: match, Do: do, Origin: schema.Pos{File: "f", Line: 1, Col: 1}, Behind: []netip.AddrPort{netip.AddrPortFrom(addr, 80)}}}, Meter: &resource.Meter{Of: "publicip"}},
 		resource.Chain{NS: "n", Family: 4, Table: "nat", Name: "C", Rules: []resource.Rule{{Do: resource.Verdict{Jump: "D"}}}},
 		resource.AddrSet{NS: "n", Name: "s", Family: 4, Members: []netip.Prefix{net}},
-		resource.File{Path: "a/b", Mode: 0o644, Parts: []resource.Part{{Text: "t"}}, Nic: "a/b/c", Authors: []resource.Lines{{N: 1, By: author}}},
+		resource.File{Path: "a/b", Mode: 0o644, Parts: []resource.Part{{Text: "t"}}, Nic: "a/b/c", Authors: []resource.Lines{{N: 1, By: author}}, Test: []string{"t"}},
 		resource.File{Path: "a/b", Mode: 0o600, Parts: []resource.Part{{Secret: "/etc/x", Digest: "d"}}},
 		resource.File{Path: "a/b", Mode: 0o600, Parts: []resource.Part{{Text: "t", Hidden: true}}},
 		resource.File{Path: "a/b", Mode: 0o600, Parts: []resource.Part{{Text: "t", At: "c/d"}}, Image: "v"},
-		resource.Process{Name: "n/d", NS: "n", Argv: []string{"d", "-k"}, Start: 1, Load: 2, Reload: "HUP", Test: []string{"d", "-t"}, After: []resource.ID{id}, Probes: []resource.Probe{{Service: "dns"}}},
+		resource.Process{Name: "n/d", NS: "n", Argv: []string{"d", "-k"}, Start: 1, Load: 2, Reload: "HUP", Test: []string{"d", "-t"}, Device: "eth0", After: []resource.ID{id}, Probes: []resource.Probe{{Service: "dns"}}},
+		resource.Record{
+			Server: resource.Server{Endpoint: "udp:10.0.0.53:53", Key: "weft", Algorithm: "hmac-sha256", Secret: "/etc/weft/dns", Resolvers: "10.10.0.53"},
+			Zone:   "example.org", Name: "web-1.example.org", Type: "A", Values: []string{"10.1.1.5"}, TTL: 60,
+			With: &id,
+		},
 	}
 }
 
@@ -59,7 +64,8 @@ func guard(net netip.Prefix, addr netip.Addr) *resource.Guard {
 	}}
 	return &resource.Guard{
 		Down: true, Open: true, Any: true, MAC: "02:00:00:00:00:01", Owned: []resource.Owned{{MAC: "02:00:00:00:00:01", CIDR: net}},
-		Groups: &resource.GuestGroups{Open: true, Ingress: rules, Egress: rules, Local: []netip.Prefix{net}, Resolvers: []netip.Addr{addr}},
+		Reserved: &resource.Reserved{MACs: []string{"02:00:00:00:00:02"}, Addrs: []netip.Addr{addr}},
+		Groups:   &resource.GuestGroups{Open: true, Ingress: rules, Egress: rules, Local: []netip.Prefix{net}, Resolvers: []netip.Addr{addr}},
 	}
 }
 
@@ -68,7 +74,7 @@ func guard(net netip.Prefix, addr netip.Addr) *resource.Guard {
 var silent = []string{
 	"Bridge.Adopt", "Port.Link", "Port.Guards", "Tunnel.Endpoint", "Flows.Ports", "Route.From", "Sysctl.After", "Sysctl.Link",
 	"BridgePort.Addressed", "BridgePort.Link", "BridgePort.Guards", "Qdisc.Below",
-	"Rule.Origin", "Rule.Behind", "Flow.By", "Flows.Authors", "File.Authors", "File.Nic", "Process.Test", "Process.After",
+	"Rule.Origin", "Rule.Behind", "Flow.By", "Flows.Authors", "File.Authors", "File.Nic", "File.Test", "Process.Test", "Process.Device", "Process.After",
 	"Process.Probes", "NS.Health", "Link.Meter", "Chain.Meter",
 }
 

@@ -11,18 +11,19 @@ type Probe struct {
 	// unique in its namespace, a label of metrics.
 	Service string    `json:"service"`
 	Kind    ProbeKind `json:"kind"`
-	// At is who is asked, "ADDRESS:PORT", or "ADDRESS" where there are no ports.
+	// At is who is asked, "ADDRESS:PORT", or "ADDRESS" where there are no ports; of a
+	// socket (unix, vpn, bgp) an address without which nobody is there to be asked.
 	At string `json:"at,omitempty"`
-	// Path is what is asked for (http) or the socket that is asked (unix, haproxy).
+	// Path is what is asked for (http) or the socket that is asked (unix, vpn, bgp, haproxy).
 	Path string `json:"path,omitempty"`
-	// Ask is the name in question (dns), the hardware address of who asks (dhcp), or
-	// what is sent (tcp, unix).
+	// Ask is the name in question (dns), the hardware address of who asks (dhcp, dhcp6), or
+	// what is sent (tcp, unix, vpn, bgp).
 	Ask string `json:"ask,omitempty"`
 	// Want is the address that is to be among the answers (dns, dhcp), or what the
-	// reply begins with (tcp, unix); "" takes any answer.
+	// reply begins with (tcp, unix, vpn, bgp); "" takes any answer.
 	Want string `json:"want,omitempty"`
 	// Link is the link that who asks is on: inside the namespace (ping), or the
-	// host's end of it (dhcp).
+	// host's end of it (dhcp, dhcp6, ra).
 	Link string `json:"link,omitempty"`
 	// Outside: who is asked is none of the host's. Silence is told, and nothing is
 	// restarted for it.
@@ -39,10 +40,14 @@ type ProbeKind string
 const (
 	ProbeDNS     ProbeKind = "dns"     // a query by UDP, answered whatever the answer says, or with Want
 	ProbeDHCP    ProbeKind = "dhcp"    // a DISCOVER as a relay would pass it on, answered by an OFFER of Want
+	ProbeDHCP6   ProbeKind = "dhcp6"   // likewise, a SOLICIT answered by an ADVERTISE of Want
+	ProbeRA      ProbeKind = "ra"      // a router solicitation, answered by an advertisement with the prefix Want
 	ProbeHTTP    ProbeKind = "http"    // a GET of Path, answered by any status below 500
 	ProbeTCP     ProbeKind = "tcp"     // a connection, and the reply to Ask if there is one to be had
 	ProbeUnix    ProbeKind = "unix"    // likewise, to a socket of the file system
 	ProbePing    ProbeKind = "ping"    // an answer to an echo request, or over IPv4 to ARP
+	ProbeVPN     ProbeKind = "vpn"     // likewise, to what serves a VPN, which tells more in a second line (status.VPN)
+	ProbeBGP     ProbeKind = "bgp"     // likewise, to what serves BGP, which tells more in a second line (status.BGP)
 	ProbeHAProxy ProbeKind = "haproxy" // its statistics: every listener open; servers that are down are told
 )
 

@@ -3,6 +3,8 @@ package resource
 import (
 	"fmt"
 	"strings"
+
+	"weft.dev/schema"
 )
 
 // File is a configuration file below weft's run directory.
@@ -20,6 +22,11 @@ type File struct {
 	Nic string `json:"nic,omitempty"`
 	// Authors wrote lines of the content, in order; the rest is its asker's.
 	Authors []Lines `json:"authors,omitempty"`
+	// Test is a command that checks the content before it is there, in a file that
+	// "{file}" stands for. If it fails, or a secret of the file cannot be read, what was
+	// there before stays, and so does what needs the file; the rest of its owner goes on.
+	// It must not print what it reads.
+	Test []string `json:"test,omitempty"`
 }
 
 // A Part is literal text, or the name of a file on the host whose content is
@@ -34,6 +41,13 @@ type Part struct {
 	// At is a path in the image that the file is: relative, with slashes. Parts of one
 	// path follow each other.
 	At string `json:"at,omitempty"`
+	// Word, where it is more than 0: the secret is one word of at most so many bytes,
+	// without white space or control characters. Any other is refused.
+	Word int `json:"word,omitempty"`
+	// Optional: a secret that cannot be read is empty, and who reads the file tells of it.
+	Optional bool `json:"optional,omitempty"`
+	// Pos is where somebody wrote which secret it is, or the zero value.
+	Pos schema.Pos `json:"pos,omitzero"`
 }
 
 // Closed reports whether no output shows what the part holds.
@@ -139,6 +153,9 @@ type Process struct {
 	// Test is a command that checks the files, run in NS before a restart or a
 	// reload; if it fails the running process is left as it is.
 	Test []string `json:"test,omitempty"`
+	// Device is a link of NS whose device of that moment it binds to: where another
+	// takes the name, it is started anew.
+	Device string `json:"device,omitempty"`
 	// Files, Links and whatever else has to be there before.
 	After []ID `json:"after,omitempty"`
 	// Probes are what it answers while it is well. While it does not it is started

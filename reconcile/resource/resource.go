@@ -35,6 +35,7 @@ const (
 	KindSet        Kind = "fw.set"
 	KindFile       Kind = "file"
 	KindProcess    Kind = "process"
+	KindRecord     Kind = "dns.record"
 )
 
 // An ID identifies one resource on one host.

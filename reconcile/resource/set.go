@@ -139,7 +139,8 @@ type GuestPort struct {
 // Unread is a part of the host that could not be observed.
 type Unread struct {
 	Kind Kind
-	// NS limits it to one network namespace; "" is the whole kind.
+	// NS limits it to one network namespace, or of records of names to one server;
+	// "" is the whole kind.
 	NS  string
 	Err string
 }

@@ -2,6 +2,7 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,10 @@ type Service struct {
 	// Restarts counts how often its process was started anew because it was sick,
 	// since the agent began.
 	Restarts int `json:"restarts,omitempty"`
+	// VPN is how the VPN is that the service is.
+	VPN *VPN `json:"vpn,omitempty"`
+	// BGP is how the session is that the service is.
+	BGP *BGP `json:"bgp,omitempty"`
 }
 
 // A Router is how a router's services are.
@@ -146,7 +151,7 @@ func (p *printer) routers(s *Status) {
 	for i := range s.Routers {
 		r := &s.Routers[i]
 		sick := len(r.Sick(false))+len(r.Sick(true)) > 0
-		if !p.style.All && !sick && len(r.Roles) == 0 {
+		if !p.style.All && !sick && len(r.Roles) == 0 && !slices.ContainsFunc(r.Services, Service.always) {
 			continue
 		}
 		if !head {
@@ -156,10 +161,11 @@ func (p *printer) routers(s *Status) {
 		p.line("  %s", clean(r.words(p)))
 		rows := p.role(r)
 		for _, x := range r.Services {
-			if !p.style.All && !sick {
-				break
+			if !p.style.All && !sick && !x.always() {
+				continue
 			}
-			rows = append(rows, []string{"  " + clean(x.Name), p.service(x), Age(p.now.Sub(x.Since)), clean(x.words())})
+			rows = append(rows, []string{"  " + clean(x.Name), p.service(x), Age(p.now.Sub(x.since())), clean(x.words(p.now))})
+			rows = append(rows, p.vpnRows(x.VPN)...)
 		}
 		p.rows(rows)
 	}
@@ -191,12 +197,33 @@ func (r *Router) restarts() int {
 	return n
 }
 
-func (x *Service) words() string {
+// always reports whether people see it even where nothing is wrong: a session with the
+// world has a state of its own.
+func (x Service) always() bool { return x.BGP != nil || x.VPN != nil }
+
+// since is that of its state, as far back as who serves a VPN or BGP knows.
+func (x *Service) since() time.Time {
+	switch {
+	case x.VPN != nil:
+		return x.VPN.Since
+	case x.BGP != nil && !x.BGP.Since.IsZero():
+		return x.BGP.Since
+	}
+	return x.Since
+}
+
+func (x *Service) words(now time.Time) string {
 	out := x.Message
+	switch {
+	case x.VPN != nil:
+		out = x.VPN.Reason
+	case x.BGP != nil:
+		out = x.BGP.words(now)
+	}
 	if x.Restarts > 0 {
 		out += fmt.Sprintf("; started anew %d×", x.Restarts)
 	}
-	if x.Outside && x.State == ServiceSick {
+	if x.Outside && x.State == ServiceSick && x.VPN == nil && x.BGP == nil {
 		out += " (outside: nothing is restarted for it)"
 	}
 	return strings.TrimPrefix(out, "; ")
@@ -204,6 +231,16 @@ func (x *Service) words() string {
 
 func (p *printer) service(x Service) string {
 	switch {
+	case x.VPN != nil && x.VPN.State == VPNConnected:
+		return p.paint(green, VPNConnected)
+	case x.VPN != nil && x.VPN.State == VPNError:
+		return p.paint(red, VPNError)
+	case x.VPN != nil:
+		return p.paint(yellow, clean(x.VPN.State))
+	case x.BGP != nil && x.BGP.State == BGPEstablished:
+		return p.paint(green, BGPEstablished)
+	case x.BGP != nil:
+		return p.paint(yellow, clean(x.BGP.State))
 	case x.State == ServiceWell:
 		return p.paint(green, x.State)
 	case x.State == ServiceSick && !x.Outside:

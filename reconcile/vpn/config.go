@@ -18,9 +18,9 @@ import (
 // An item is one line of the file "connections", one of these:
 //
 //	{"connection": NAME, "of": "acme/berlin", "call": true, "config": {...}}
-//	{"pool": NAME, "config": {...}}
-//	{"secret": NAME, "kind": "IKE" or "EAP", "owners": [...], "file": PATH}
-//	{"key": NAME, "file": PATH}
+//	{"pool": NAME, "of": ..., "config": {...}}
+//	{"secret": NAME, "of": ..., "kind": "IKE" or "EAP", "owners": [...], "file": PATH}
+//	{"key": NAME, "of": ..., "file": PATH}
 //
 // A config is what charon is told of it, in the words of swanctl.conf; a file is
 // named from the directory that they are in.
@@ -39,6 +39,7 @@ type item struct {
 	content []byte     // of File
 	block   *pem.Block // of a key
 	text    string     // what tells a changed one
+	bad     error      // why it cannot be used, or nil
 }
 
 // id tells items apart.
@@ -54,13 +55,20 @@ func (i *item) id() string {
 	return "key " + i.Key
 }
 
+// open reports whether a connection takes in whoever calls and knows a secret: users.
+func (i *item) open() bool {
+	from, _ := i.Config["remote_addrs"].([]any)
+	return len(from) == 1 && from[0] == "%any"
+}
+
 // children lists the names of a connection's tunnels.
 func (i *item) children() []string {
 	c, _ := i.Config["children"].(map[string]any)
 	return slices.Sorted(maps.Keys(c))
 }
 
-// items reads the file "connections" below dir, and the files that it names.
+// items reads the file "connections" below dir, and the files that it names. What cannot
+// be used of those is no mistake of the others.
 func items(dir string) (map[string]*item, error) {
 	b, err := read(dir, "connections")
 	if err != nil {
@@ -74,17 +82,7 @@ func items(dir string) (map[string]*item, error) {
 		if err := json.Unmarshal(lines.Bytes(), i); err != nil {
 			return nil, fmt.Errorf("connections, line %d: %w", n, err)
 		}
-		if i.File != "" {
-			if i.content, err = read(dir, i.File); err != nil {
-				return nil, err
-			}
-			if len(i.content) == 0 {
-				return nil, fmt.Errorf("%s: %s is empty", i.id(), i.File)
-			}
-		}
-		if err := i.identity(); err != nil {
-			return nil, fmt.Errorf("%s: %w", i.id(), err)
-		}
+		i.bad = i.take(dir)
 		i.text = lines.Text() + string(i.content)
 		if out[i.id()] != nil {
 			return nil, fmt.Errorf("connections, line %d: %s is there twice", n, i.id())
@@ -94,11 +92,43 @@ func items(dir string) (map[string]*item, error) {
 	return out, lines.Err()
 }
 
+// take reads the file that the item names, and what is in it.
+func (i *item) take(dir string) (err error) {
+	if i.File != "" {
+		if i.content, err = read(dir, i.File); err != nil {
+			return err
+		}
+		if len(i.content) == 0 {
+			return errors.New("it is empty")
+		}
+	}
+	return i.identity()
+}
+
+// word is what people call the item.
+func (i *item) word() string {
+	switch {
+	case i.Connection != "":
+		return "connection"
+	case i.Pool != "":
+		return "addresses"
+	case i.Key != "":
+		return "key"
+	case i.personal():
+		_, user, _ := strings.Cut(i.Secret, "/")
+		return "password of " + user
+	}
+	return "secret"
+}
+
+// personal reports whether the item is one user's.
+func (i *item) personal() bool { return i.Kind == "EAP" }
+
 // identity takes the name by which the gateway is called out of its certificate.
 func (i *item) identity() error {
 	if i.Key != "" {
 		if i.block = privateBlock(i.content); i.block == nil {
-			return fmt.Errorf("%s has no private key in PEM", i.File)
+			return errors.New("there is no private key in PEM in it")
 		}
 	}
 	local, _ := i.Config["local"].(map[string]any)

@@ -15,6 +15,8 @@ import (
 
 	"github.com/strongswan/govici/vici"
 	"golang.org/x/sys/unix"
+
+	"weft.dev/reconcile/host"
 )
 
 // IPsecSocket is where the keeper of charon tells how VPNs are: an abstract socket, of
@@ -25,8 +27,8 @@ const IPsecSocket = "@weft-ipsec"
 const nobody = 65534
 
 const (
-	// startTime bounds charon's start; it takes 10 to 60 ms.
-	startTime = 10 * time.Second
+	// startTime bounds charon's start, which takes 10 to 60 ms on a machine that is not busy.
+	startTime = 30 * time.Second
 	// tickTime is how often the keeper looks whether each tunnel is there.
 	tickTime = 2 * time.Second
 	// againTime passes between two calls of a peer.
@@ -39,8 +41,9 @@ type keeper struct {
 	same       bool // charon is the same user: in a user namespace there is no other
 	socket     string
 
-	now   map[string]*item // as loaded
-	board board
+	now     map[string]*item    // as loaded
+	refused map[string]*refusal // by charon, by id
+	board   board
 
 	mu     sync.Mutex // a session takes one command after the other
 	charon *vici.Session
@@ -90,7 +93,7 @@ func (k *keeper) run(first map[string]*item) error {
 		return stop(err)
 	}
 	k.load(first)
-	if err := tell(k.socket, k.answer); err != nil {
+	if err := host.Tell(k.socket, k.answer); err != nil {
 		return stop(err)
 	}
 	tick := time.NewTicker(tickTime)
@@ -108,6 +111,7 @@ func (k *keeper) run(first map[string]*item) error {
 			}
 			k.load(next)
 		case <-tick.C:
+			k.again()
 			k.call()
 		case err := <-ended:
 			if err == nil {

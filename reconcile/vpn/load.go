@@ -7,11 +7,13 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 // load brings charon from what it was told before to next. What is as before it is
 // not told again, so that the tunnels of other connections do not notice.
 func (k *keeper) load(next map[string]*item) {
+	k.board.sound(k.settle(next))
 	gone, changed := k.compare(next)
 	for _, i := range gone {
 		if i.Connection != "" {
@@ -21,7 +23,11 @@ func (k *keeper) load(next map[string]*item) {
 		}
 	}
 	for _, i := range gone {
-		_ = k.say(i, k.unload(i))
+		if i.bad == nil {
+			_ = k.say(i, k.unload(i))
+		}
+		delete(k.refused, i.id())
+		k.board.refuse(i, nil)
 	}
 	// First what connections use.
 	for _, kind := range []func(*item) bool{
@@ -30,7 +36,7 @@ func (k *keeper) load(next map[string]*item) {
 	} {
 		for _, i := range changed {
 			if kind(i) {
-				_ = k.say(i, k.put(i))
+				k.try(i)
 			}
 		}
 	}
@@ -45,12 +51,82 @@ func (k *keeper) load(next map[string]*item) {
 				k.end(i.Connection)
 			}
 			k.board.forget(i.Connection)
-			k.board.refuse(i.Connection, k.say(i, k.put(i)))
+			k.try(i)
 		}
 	}
 	k.now = next
 	k.board.put(next)
 	k.call()
+}
+
+// settle keeps of what cannot be used what was there before, and returns what is wrong.
+func (k *keeper) settle(next map[string]*item) []trouble {
+	var out []trouble
+	for _, id := range slices.Sorted(maps.Keys(next)) {
+		i := next[id]
+		if i.bad == nil {
+			continue
+		}
+		t := trouble{of: i.Of, text: i.word() + ": " + i.bad.Error(), all: !i.personal()}
+		fmt.Fprintf(os.Stderr, "ipsec: %s: %v\n", id, i.bad)
+		if old := k.now[id]; old != nil && old.bad == nil {
+			next[id] = old
+			t.text, t.all = "the one before stays: "+t.text, false
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// A refusal is what charon did not take, and when it is told again.
+type refusal struct {
+	item  *item
+	pause time.Duration
+	due   time.Time
+}
+
+// The pauses between two tries to tell charon what it refused.
+const (
+	firstPause = 2 * time.Second
+	lastPause  = time.Minute
+)
+
+// try tells charon of an item, and has it told again where it refuses.
+func (k *keeper) try(i *item) bool {
+	if i.bad != nil {
+		return false
+	}
+	err := k.say(i, k.put(i))
+	if err == nil {
+		delete(k.refused, i.id())
+		k.board.refuse(i, nil)
+		return true
+	}
+	pause := firstPause
+	if r := k.refused[i.id()]; r != nil && r.item == i {
+		pause = min(2*r.pause, lastPause)
+	}
+	if k.refused == nil {
+		k.refused = map[string]*refusal{}
+	}
+	k.refused[i.id()] = &refusal{item: i, pause: pause, due: time.Now().Add(pause)}
+	k.board.refuse(i, err)
+	return false
+}
+
+// again tells charon what it refused before and is to be told by now.
+func (k *keeper) again() {
+	for _, id := range slices.Sorted(maps.Keys(k.refused)) {
+		r := k.refused[id]
+		if time.Now().Before(r.due) || !k.try(r.item) {
+			continue
+		}
+		for _, i := range k.now {
+			if i.Connection != "" && i.Of == r.item.Of {
+				k.board.forget(i.Connection) // what failed for want of it did so before
+			}
+		}
+	}
 }
 
 // compare lists what is to go and what is new or another, by id.
@@ -78,13 +154,14 @@ func (k *keeper) lost(next map[string]*item) []*item {
 		if old.Secret == "" || now != nil && now.text == old.text {
 			continue
 		}
-		of, user, personal := strings.Cut(old.Secret, "/")
-		c := k.now["connection "+of]
-		switch {
-		case personal:
+		if of, user, _ := strings.Cut(old.Secret, "/"); old.personal() {
 			k.endUser(of, user)
-		case c != nil:
-			out = append(out, c)
+			continue
+		}
+		for _, c := range slices.Sorted(maps.Keys(k.now)) {
+			if c := k.now[c]; c.Connection != "" && c.Of == old.Of {
+				out = append(out, c)
+			}
 		}
 	}
 	return out
@@ -93,8 +170,7 @@ func (k *keeper) lost(next map[string]*item) []*item {
 // say logs what went wrong with an item, and returns it.
 func (k *keeper) say(i *item, err error) error {
 	if err != nil {
-		err = fmt.Errorf("%s: %w", i.id(), err)
-		fmt.Fprintln(os.Stderr, "ipsec:", err)
+		fmt.Fprintf(os.Stderr, "ipsec: %s: %v\n", i.id(), err)
 	}
 	return err
 }

@@ -3,160 +3,27 @@
 package vpn
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
-	"maps"
-	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netns"
+	"weft.dev/reconcile/host"
+	"weft.dev/reconcile/host/facts"
+	"weft.dev/reconcile/status"
 )
 
-// A world is two routers on a wire: a, which the package serves, and b, the peer, which
-// is strongSwan set up by hand, or wg.
-type world struct {
-	t    *testing.T
-	dir  string
-	name string
-}
-
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root")
-	}
-	w := &world{t: t, dir: t.TempDir(), name: fmt.Sprintf("weftvpn%d", os.Getpid())}
-	if err := os.Chmod(w.dir, 0o755); err != nil { // the daemons are nobody
-		t.Fatal(err)
-	}
-	for p := w.dir; p != "/tmp" && p != "/"; p = filepath.Dir(p) {
-		_ = os.Chmod(p, 0o755)
-	}
-	for _, n := range []string{"a", "b"} {
-		w.run("ip", "netns", "add", w.ns(n))
-		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", w.ns(n)).Run() })
-		w.in(n, "ip", "link", "set", "lo", "up")
-	}
-	w.run("ip", "link", "add", "eth1", "netns", w.ns("a"), "type", "veth", "peer", "name", "eth1", "netns", w.ns("b"))
-	for i, n := range []string{"a", "b"} {
-		w.in(n, "ip", "addr", "add", fmt.Sprintf("192.0.2.%d/24", i+1), "dev", "eth1")
-		w.in(n, "ip", "link", "set", "eth1", "up")
-		w.in(n, "ip", "addr", "add", fmt.Sprintf("10.%d.0.1/24", i+1), "dev", "lo")
-		w.in(n, "ip", "addr", "add", fmt.Sprintf("10.%d.0.1/24", i+11), "dev", "lo")
-	}
-	return w
-}
-
-func (w *world) ns(n string) string { return w.name + n }
-
-func (w *world) run(argv ...string) string {
-	w.t.Helper()
-	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
-	if err != nil {
-		w.t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
-	}
-	return string(out)
-}
-
-func (w *world) in(n string, argv ...string) string {
-	w.t.Helper()
-	return w.run(append([]string{"ip", "netns", "exec", w.ns(n)}, argv...)...)
-}
-
-// ask asks at a's socket.
-func (w *world) ask(socket, name string) string {
-	answer := make(chan string)
-	go func() {
-		runtime.LockOSThread() // and ends with it: the thread is in another namespace
-		at, err := netns.GetFromName(w.ns("a"))
-		if err != nil {
-			answer <- err.Error()
-			return
-		}
-		defer func() { _ = at.Close() }()
-		if err := netns.Set(at); err != nil {
-			answer <- err.Error()
-			return
-		}
-		c, err := net.Dial("unix", socket)
-		if err != nil {
-			answer <- err.Error()
-			return
-		}
-		defer func() { _ = c.Close() }()
-		_, _ = fmt.Fprintln(c, name)
-		line, _ := bufio.NewReader(c).ReadString('\n')
-		answer <- strings.TrimSpace(line)
-	}()
-	return <-answer
-}
-
-// soon waits for a state of the world.
-func (w *world) soon(what string, ok func() bool) {
-	w.t.Helper()
-	for end := time.Now().Add(45 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if ok() {
-			return
-		}
-	}
-	w.t.Fatalf("%s: not in time", what)
-}
-
-func (w *world) pings(from, source, to string) bool {
-	return exec.Command("ip", "netns", "exec", w.ns(from), "ping", "-c1", "-W1", "-I", source, to).Run() == nil
-}
-
-func (w *world) write(name, text string) {
-	w.t.Helper()
-	path := filepath.Join(w.dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := os.WriteFile(path+".new", []byte(text), 0o644); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// serve runs the package in a.
-func (w *world) serve(args ...string) *exec.Cmd {
-	w.t.Helper()
-	cmd := exec.Command("ip", append([]string{"netns", "exec", w.ns("a"), "/proc/self/exe"}, args...)...)
-	self, err := os.Executable()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	cmd.Args[4] = self
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		if w.t.Failed() {
-			w.t.Logf("%s:\n%s", args[0], log.String())
-		}
-	})
-	return cmd
-}
-
 const strongswanConf = `charon-systemd {
-  load = random nonce openssl pem pkcs1 pkcs8 x509 pubkey revocation constraints kdf hmac gcm kernel-libipsec kernel-netlink socket-default vici eap-identity eap-mschapv2
+  load = random nonce openssl pem pkcs1 pkcs8 x509 pubkey revocation constraints kdf hmac gcm %s kernel-netlink socket-default vici eap-identity eap-mschapv2
   retransmit_timeout = 1.0
   retransmit_base = 1.2
   retransmit_tries = 4
@@ -180,7 +47,7 @@ swanctl {
 func (w *world) peer(conf string) func(conf string) {
 	w.t.Helper()
 	dir := filepath.Join(w.dir, "b")
-	w.write("b/strongswan.conf", fmt.Sprintf(strongswanConf, dir+"/vici"))
+	w.write("b/strongswan.conf", fmt.Sprintf(strongswanConf, w.esp, dir+"/vici"))
 	cmd := exec.Command("ip", "netns", "exec", w.ns("b"), "charon-systemd")
 	cmd.Env = append(os.Environ(), "STRONGSWAN_CONF="+dir+"/strongswan.conf")
 	var log bytes.Buffer
@@ -243,7 +110,7 @@ func site(name, local, remote string, net string) []item {
 				"esp_proposals": []string{"aes256-sha256-modp2048"}, "dpd_action": "restart",
 			}},
 		}},
-		{Secret: name, Kind: "IKE", Owners: []string{local, remote}, File: "psk/" + name},
+		{Secret: name, Of: "acme/" + name, Kind: "IKE", Owners: []string{local, remote}, File: "psk/" + name},
 	}
 }
 
@@ -310,16 +177,38 @@ secrets {
 }
 `
 
-func TestSites(t *testing.T) {
+func TestSites(t *testing.T) { sites(newWorld(t)) }
+
+// TestKernelSites is TestSites where the kernel carries the packets.
+func TestKernelSites(t *testing.T) {
+	if !facts.Of(t.Context(), host.New("kvm1", "weft")).ESP {
+		t.Skip("the kernel has no ESP")
+	}
 	w := newWorld(t)
+	w.esp = ""
+	sites(w)
+}
+
+func sites(w *world) {
+	t := w.t
+	t.Helper()
 	load := w.peer(fmt.Sprintf(peerConf, "two"))
-	w.write("a/strongswan.conf", fmt.Sprintf(strongswanConf, viciName))
+	w.write("a/strongswan.conf", fmt.Sprintf(strongswanConf, w.esp, viciName))
 	w.write("a/psk/one", `one "quoted" # secret`)
-	w.write("a/psk/two", "two")
+	w.write("a/psk/two", "")
 	both := append(site("one", "a1", "b1", ""), site("two", "a2", "b2", "1")...)
-	w.write("a/connections", lines(t, both...))
+	w.write("a/keys/staff", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("none")})))
+	w.write("a/connections", lines(t, append(slices.Clone(both), item{Key: "users.staff", Of: "acme/staff", File: "keys/staff"},
+		item{Connection: "users.staff", Of: "acme/staff", Config: section{"version": "2", "remote_addrs": []string{"%any"}, "children": section{}}})...))
 	k := w.serve(IPsecVerb, "--dir", w.dir+"/a", "--state", w.dir+"/state")
 	state := func(name string) string { return w.ask(IPsecSocket, "acme/"+name) }
+	// What is wrong with the secret of one, or with another VPN's key, is told, and holds up nobody.
+	w.soon("the first tunnel", func() bool {
+		return state("one") == "Connected" && state("two") == "Error secret: it is empty" && strings.HasPrefix(state("staff"), "Error key: charon refuses it: ")
+	})
+	w.write("a/psk/two", "two")
+	w.write("a/connections", lines(t, both...))
+	hup(t, k)
 	w.soon("both tunnels", func() bool { return state("one") == "Connected" && state("two") == "Connected" })
 	w.soon("a ping", func() bool { return w.pings("a", "10.1.0.1", "10.2.0.1") && w.pings("b", "10.12.0.1", "10.11.0.1") })
 	if got := state("none"); !strings.HasPrefix(got, "Error") {
@@ -353,6 +242,13 @@ func TestSites(t *testing.T) {
 		t.Errorf("the first tunnel noticed:\n%s", counted.String())
 	}
 
+	w.write("a/psk/two", "")
+	hup(t, k)
+	w.soon("the old secret stays", func() bool { return state("two") == "Connected the one before stays: secret: it is empty" })
+	if _, v := status.ParseVPN(w.reply(IPsecSocket, "acme/one")); v == nil || len(v.Ends) != 1 || !v.Ends[0].Up || v.Ends[0].Name != "10.2.0.0/24" || v.Since.IsZero() || v.Since.Equal(v.Ends[0].Since) && v.Was == nil {
+		t.Errorf("what is told of a tunnel: %+v", v)
+	}
+	w.write("a/psk/two", "another")
 	// charon takes the keeper with it, and the keeper charon.
 	charon := strings.Fields(w.run("pgrep", "-P", fmt.Sprint(k.Process.Pid)))
 	if len(charon) != 1 {
@@ -375,58 +271,6 @@ func hup(t *testing.T, k *exec.Cmd) {
 	t.Helper()
 	if err := k.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// TestProgramTakes: wg takes what the kernel's WireGuard is told, and leaves alone who is as
-// before. An implementation in Go stands for the kernel's.
-func TestProgramTakes(t *testing.T) {
-	w := newWorld(t)
-	link := fmt.Sprintf("wgt%d", os.Getpid()%1e6)
-	cmd := exec.Command("ip", "netns", "exec", w.ns("a"), "wireguard-go", "-f", link)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		_ = os.Remove("/var/run/wireguard/" + link + ".sock")
-	})
-	ann, bob := strings.TrimSpace(w.run("wg", "genkey")), strings.TrimSpace(w.run("wg", "genkey"))
-	key, err := keyOf([]byte(strings.TrimSpace(w.run("wg", "genkey"))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &wgConfig{link: link, port: 51821, key: key}
-	tell := func(names ...string) string {
-		all := map[string]*user{}
-		for i, n := range names {
-			all[n] = &user{Name: "x", Key: n, IPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 254, 0, byte(2 + i)})}}
-		}
-		w.write("wg.conf", c.text(all))
-		w.in("a", "wg", "syncconf", link, w.dir+"/wg.conf")
-		return w.in("a", "wg", "show", link, "allowed-ips")
-	}
-	w.soon("its socket", func() bool { _, err := os.Stat("/var/run/wireguard/" + link + ".sock"); return err == nil })
-	for _, x := range []struct {
-		users []string
-		want  map[string]string
-	}{
-		{[]string{ann, bob}, map[string]string{ann: "10.254.0.2/32", bob: "10.254.0.3/32"}},
-		{[]string{bob}, map[string]string{bob: "10.254.0.2/32"}},
-		{nil, nil},
-	} {
-		got := map[string]string{}
-		for line := range strings.Lines(tell(x.users...)) {
-			k, ips, _ := strings.Cut(strings.TrimSpace(line), "\t")
-			got[k] = ips
-		}
-		if !maps.Equal(got, x.want) {
-			t.Errorf("users %q: %q, want %q", x.users, got, x.want)
-		}
-	}
-	if port := strings.TrimSpace(w.in("a", "wg", "show", link, "listen-port")); port != "51821" {
-		t.Errorf("it listens at %s", port)
 	}
 }
 

@@ -17,11 +17,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"weft.dev/reconcile/host"
+	"weft.dev/reconcile/status"
 )
 
 // WireGuardSocket is where a WireGuard tells how it is: an abstract socket of the
@@ -43,12 +48,19 @@ type user struct {
 type wg interface {
 	// set makes the users those of next; others' tunnels do not notice.
 	set(now, next map[string]*user) error
-	// shakes lists when each user's handshake was last, by key in base64.
-	shakes() (map[string]time.Time, error)
+	// peers lists what it knows of users, by key in base64.
+	peers() (map[string]peer, error)
 	// ended is closed when it serves no more.
 	ended() <-chan struct{}
 	// remove ends it for good.
 	remove()
+}
+
+// A peer is what WireGuard knows of a user.
+type peer struct {
+	handshake time.Time // the last one
+	from      string
+	in, out   uint64 // bytes
 }
 
 type wgConfig struct {
@@ -103,7 +115,8 @@ func (c *wgConfig) run(first map[string]*user) error {
 		return err
 	}
 	written := c.keyWritten()
-	if err := tell(WireGuardSocket+c.link, func(string) string { return how(w) }); err != nil {
+	all := &roll{w: w, users: first}
+	if err := host.Tell(WireGuardSocket+c.link, func(string) string { return all.answer(time.Now()) }); err != nil {
 		return err
 	}
 	if !c.same && !c.kernel {
@@ -132,18 +145,34 @@ func (c *wgConfig) run(first map[string]*user) error {
 				continue
 			}
 			now = next
+			all.put(next)
 		case <-w.ended():
 			return errors.New("the link is gone")
 		}
 	}
 }
 
-// becomeNobody gives up root once everything is open that root is needed for.
+// becomeNobody gives up root once everything is open that root is needed for. Who ends
+// with the one that started it does so still: the kernel forgets that with the user.
 func becomeNobody() error {
+	var signal int32
+	if err := unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&signal)), 0, 0, 0); err != nil {
+		return fmt.Errorf("ask who to end with: %w", err)
+	}
+	parent := os.Getppid()
 	if err := errors.Join(unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
 		syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody),
 		unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)); err != nil {
 		return fmt.Errorf("give up root: %w", err)
+	}
+	if signal == 0 {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(signal), 0, 0, 0); err != nil {
+		return fmt.Errorf("end with who started this: %w", err)
+	}
+	if os.Getppid() != parent {
+		return errors.New("who started this has ended")
 	}
 	return nil
 }
@@ -187,19 +216,51 @@ func (c *wgConfig) keyWritten() string {
 	return strconv.FormatUint(inode, 10) + " " + info.ModTime().String()
 }
 
-// how says in a line how a WireGuard is.
-func how(w wg) string {
-	at, err := w.shakes()
+// A roll is who the users are, and since when each is there.
+type roll struct {
+	mu    sync.Mutex
+	w     wg
+	users map[string]*user
+	vpn   status.VPN
+	up    map[string]time.Time
+}
+
+func (r *roll) put(users map[string]*user) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.users = users
+}
+
+// answer says how a WireGuard is, and each user.
+func (r *roll) answer(now time.Time) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	peers, err := r.w.peers()
 	if err != nil {
-		return string(Failed) + " " + err.Error()
+		r.vpn.Become(status.VPNError, err.Error(), now)
+		return r.vpn.Reply()
 	}
-	n := 0
-	for _, t := range at {
-		if time.Since(t) < aliveTime {
+	r.vpn.Ends = nil
+	up, n := map[string]time.Time{}, 0
+	for key, u := range r.users {
+		p := peers[key]
+		e := status.VPNEnd{Name: u.Name, Handshake: p.handshake, From: p.from, In: p.in, Out: p.out, Up: now.Sub(p.handshake) < aliveTime}
+		if len(u.IPs) > 0 {
+			e.Address = u.IPs[0].String()
+		}
+		if e.Up {
+			if up[key] = r.up[key]; up[key].IsZero() {
+				up[key] = p.handshake
+			}
+			e.Since = up[key]
 			n++
 		}
+		r.vpn.Ends = append(r.vpn.Ends, e)
 	}
-	return string(Connected) + " " + plural(n, "user")
+	r.up = up
+	slices.SortFunc(r.vpn.Ends, func(a, b status.VPNEnd) int { return strings.Compare(a.Name, b.Name) })
+	r.vpn.Become(status.VPNConnected, fmt.Sprintf("%d of %s", n, plural(len(r.users), "user")), now)
+	return r.vpn.Reply()
 }
 
 // users reads the file "users" below dir, by key.

@@ -1,7 +1,6 @@
 package vpn
 
 import (
-	"bufio"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -49,26 +48,42 @@ func (w *inGo) set(now, next map[string]*user) error {
 	return nil
 }
 
-func (w *inGo) shakes() (map[string]time.Time, error) {
+func (w *inGo) peers() (map[string]peer, error) {
 	text, err := w.device.IpcGet()
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]time.Time{}
-	peer := ""
+	out, key := map[string]peer{}, ""
 	for line := range strings.Lines(text) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		switch key {
-		case "public_key":
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		if name == "public_key" {
 			b, _ := hex.DecodeString(value)
-			peer = base64.StdEncoding.EncodeToString(b)
-		case "last_handshake_time_sec":
-			if n, err := strconv.ParseInt(value, 10, 64); err == nil && n > 0 {
-				out[peer] = time.Unix(n, 0)
-			}
+			key = base64.StdEncoding.EncodeToString(b)
 		}
+		p := out[key]
+		switch name {
+		case "endpoint":
+			p.from = value
+		case "last_handshake_time_sec":
+			p.handshake = moment(value)
+		case "rx_bytes":
+			p.in, _ = strconv.ParseUint(value, 10, 64)
+		case "tx_bytes":
+			p.out, _ = strconv.ParseUint(value, 10, 64)
+		}
+		out[key] = p
 	}
+	delete(out, "")
 	return out, nil
+}
+
+// moment is a Unix time; 0 is never.
+func moment(text string) time.Time {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(n, 0)
 }
 
 func (w *inGo) ended() <-chan struct{} { return w.device.Wait() }
@@ -137,21 +152,32 @@ func (w *inKernel) set(_, next map[string]*user) error {
 	return nil
 }
 
-func (w *inKernel) shakes() (map[string]time.Time, error) {
-	text, err := exec.Command("wg", "show", w.config.link, "latest-handshakes").Output()
+func (w *inKernel) peers() (map[string]peer, error) {
+	text, err := exec.Command("wg", "show", w.config.link, "dump").Output()
 	if err != nil {
 		return nil, fmt.Errorf("wg show %s: %w", w.config.link, err)
 	}
-	out := map[string]time.Time{}
-	lines := bufio.NewScanner(strings.NewReader(string(text)))
-	for lines.Scan() {
-		if f := strings.Fields(lines.Text()); len(f) == 2 {
-			if n, err := strconv.ParseInt(f[1], 10, 64); err == nil && n > 0 {
-				out[f[0]] = time.Unix(n, 0)
+	return dumped(string(text)), nil
+}
+
+// dumped reads what wg show dump prints.
+func dumped(text string) map[string]peer {
+	out := map[string]peer{}
+	first := true // the link's own line, with the private key
+	for line := range strings.Lines(text) {
+		// key, preshared key, endpoint, allowed IPs, latest handshake, received, sent, keepalive
+		if f := strings.Split(strings.TrimSpace(line), "\t"); !first && len(f) >= 7 {
+			p := peer{handshake: moment(f[4])}
+			if f[2] != "(none)" {
+				p.from = f[2]
 			}
+			p.in, _ = strconv.ParseUint(f[5], 10, 64)
+			p.out, _ = strconv.ParseUint(f[6], 10, 64)
+			out[f[0]] = p
 		}
+		first = false
 	}
-	return out, lines.Err()
+	return out
 }
 
 func (w *inKernel) ended() <-chan struct{} { return w.gone }

@@ -8,8 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
+	"time"
 
+	"weft.dev/reconcile/host"
 	"weft.dev/reconcile/plan"
 	"weft.dev/reconcile/resource"
 )
@@ -74,6 +77,9 @@ func (d *Driver) write(ctx context.Context, root *os.Root, f resource.File, owne
 	if err != nil {
 		return err
 	}
+	if err := d.test(ctx, root, f, content); err != nil {
+		return err
+	}
 	m.Owner = owner
 	if m.Sum != "" {
 		if err := d.marks.Put(markKey(f.Path), m); err != nil {
@@ -90,6 +96,34 @@ func (d *Driver) write(ctx context.Context, root *os.Root, f resource.File, owne
 		return d.marks.Put(markKey(f.Path), m)
 	}
 	return nil
+}
+
+// testTime bounds a test of content.
+const testTime = 10 * time.Second
+
+// test runs the command that checks content, which lies where it is about to be
+// written for so long.
+func (d *Driver) test(ctx context.Context, root *os.Root, f resource.File, content []byte) error {
+	if len(f.Test) == 0 {
+		return nil
+	}
+	if err := put(root, content, 0o600); err != nil {
+		return err
+	}
+	defer func() { _ = root.Remove(temporary) }()
+	ctx, cancel := context.WithTimeout(ctx, testTime)
+	defer cancel()
+	words := strings.NewReplacer("{file}", filepath.Join(d.dir, temporary), "{weft}", d.weft)
+	var argv []string
+	for _, word := range f.Test {
+		argv = append(argv, words.Replace(word))
+	}
+	_, err := d.host.Run(ctx, "", nil, argv...)
+	var refused *host.CommandError
+	if errors.As(err, &refused) && refused.Stderr != "" {
+		return fmt.Errorf("what was there before stays: %s", refused.Stderr)
+	}
+	return err
 }
 
 // render opens the secrets of f.
@@ -147,6 +181,18 @@ func replace(root *os.Root, p string, content []byte, mode fs.FileMode) error {
 			return root.Chmod(p, mode)
 		}
 	}
+	err := put(root, content, mode)
+	if err == nil {
+		err = root.Rename(temporary, p)
+	}
+	if err != nil {
+		_ = root.Remove(temporary)
+	}
+	return err
+}
+
+// put writes content where it waits to be renamed.
+func put(root *os.Root, content []byte, mode fs.FileMode) error {
 	if err := root.RemoveAll(temporary); err != nil {
 		return err
 	}
@@ -155,14 +201,7 @@ func replace(root *os.Root, p string, content []byte, mode fs.FileMode) error {
 		return err
 	}
 	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(mode), f.Close())
-	if err == nil {
-		err = root.Rename(temporary, p)
-	}
-	if err != nil {
-		_ = root.Remove(temporary)
-	}
-	return err
+	return errors.Join(err, f.Chmod(mode), f.Close())
 }
 
 // drop removes p and the directories that it leaves empty.

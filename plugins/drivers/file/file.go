@@ -30,6 +30,7 @@ func Dir(h *host.Host) string { return filepath.Join(h.RunDir, "files") }
 type Driver struct {
 	host  *host.Host
 	dir   string
+	weft  string // what "{weft}" stands for
 	marks *host.Marks
 	open  func(path string) ([]byte, error)
 
@@ -42,8 +43,12 @@ type Driver struct {
 // New returns the driver of h's files. open reads the secret that a part
 // names; see Below. Its errors must not quote what it read.
 func New(h *host.Host, open func(path string) ([]byte, error)) *Driver {
+	self, err := os.Executable()
+	if err != nil {
+		self = "weft" // as it is called
+	}
 	return &Driver{
-		host: h, dir: Dir(h), marks: h.Marks("file"), open: open, sources: newSources(),
+		host: h, dir: Dir(h), weft: self, marks: h.Marks("file"), open: open, sources: newSources(),
 		secret: keys{path: filepath.Join(h.StateDir, "digest.key")},
 	}
 }

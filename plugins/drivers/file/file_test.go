@@ -397,9 +397,83 @@ func TestStepsAfterAFailedOneAreSkipped(t *testing.T) {
 	}
 }
 
+// What a test refuses is not written, and leaves what was there as it was.
+func TestRefused(t *testing.T) {
+	w := newWorld(t)
+	path := w.secret("key", "good\n")
+	f := resource.File{Path: "d/x.pem", Mode: 0o600, Parts: []resource.Part{{Text: "cert\n"}, {Secret: path}}, Test: []string{"sh", "-c", `grep -q good {file} || { echo "no good" >&2; exit 1; }`}}
+	must(t, w.make(f))
+	var err error
+	f.Parts, err = w.driver().fill(f.Parts)
+	must(t, err)
+	if !w.equal(f) {
+		t.Fatal("it is seen as another")
+	}
+	w.secret("key", "bad\n")
+	if err := w.make(f); err == nil || !strings.Contains(err.Error(), "what was there before stays: no good") {
+		t.Errorf("got %v", err)
+	}
+	if !w.equal(f) {
+		t.Error("what was there before did not stay")
+	}
+	if left, _ := filepath.Glob(w.path(".*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	must(t, w.drop(f))
+	if err := w.make(f); err == nil || len(w.observe()) > 0 {
+		t.Errorf("a first one is written: %v, %v", err, w.observe())
+	}
+}
+
+// A secret that cannot be read holds its owner, but where the file has a test.
+func TestUnreadableSecret(t *testing.T) {
+	w := newWorld(t)
+	f := resource.File{Path: "d/x.pem", Mode: 0o600, Parts: []resource.Part{{Secret: filepath.Join(w.secrets, "none")}}}
+	digested := func() *resource.Intent {
+		in := resource.NewIntent("kvm1", []*resource.Fragment{resource.NewFragment(owner, []resource.Entry{{State: f, Owner: owner}, {State: text("other", "x"), Owner: owner}})}, nil)
+		return w.driver().Digest(in)
+	}
+	if _, held := digested().Held(owner); !held {
+		t.Error("the owner is not held")
+	}
+	f.Test = []string{"true"}
+	if got := digested(); got.Fragment(owner) == nil || len(got.Holds) > 0 {
+		t.Errorf("all that the owner has is held: %v", got.Holds)
+	}
+	if err := w.make(f); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// One that who reads the file can do without is empty while it is not there.
+func TestOptionalSecret(t *testing.T) {
+	w := newWorld(t)
+	path := filepath.Join(w.secrets, "none")
+	f := resource.File{Path: "d/psk", Mode: 0o600, Parts: []resource.Part{{Secret: path, Optional: true}}}
+	in := resource.NewIntent("kvm1", []*resource.Fragment{resource.NewFragment(owner, []resource.Entry{{State: f, Owner: owner}})}, nil)
+	without := w.driver().Digest(in)
+	if len(without.Holds) > 0 || without.Fragment(owner) == nil {
+		t.Fatalf("it holds its owner: %v", without.Holds)
+	}
+	must(t, w.make(f))
+	if b, err := os.ReadFile(w.path("d/psk")); err != nil || len(b) > 0 {
+		t.Errorf("%q, %v", b, err)
+	}
+	w.secret("none", "now\n")
+	if with := w.driver().Digest(in); with.Fingerprint() == without.Fingerprint() {
+		t.Error("that it came is not seen")
+	}
+	must(t, w.make(f))
+	if b, err := os.ReadFile(w.path("d/psk")); err != nil || string(b) != "now" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
 func TestWatch(t *testing.T) {
 	w := newWorld(t)
 	must(t, w.make(text("d/a", "x")))
+	left := filepath.Join(w.host.RunDir, "image.new") // of an agent that was killed
+	must(t, os.MkdirAll(filepath.Join(left, "tree"), 0o700))
 	ctx, cancel := context.WithCancel(context.Background())
 	wakes, done := make(chan struct{}, 100), make(chan error)
 	d := w.driver()
@@ -415,6 +489,9 @@ func TestWatch(t *testing.T) {
 	}
 	must(t, os.MkdirAll(w.path("e"), 0o755))
 	<-wakes
+	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is still there: %v", left, err)
+	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

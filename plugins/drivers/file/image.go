@@ -29,6 +29,17 @@ type member struct {
 	content []byte
 }
 
+// workshop is where an image is made, one at a time.
+func (d *Driver) workshop() string { return filepath.Join(d.host.RunDir, "image.new") }
+
+// sweep removes what an agent left that was killed while it made an image: passwords
+// may lie there, and the image may never be wanted again.
+func (d *Driver) sweep() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return os.RemoveAll(d.workshop())
+}
+
 // pack makes an image in ISO 9660 with the label given, with the names of Rock Ridge
 // for Linux and of Joliet for Windows. The times in it are those of the call: two
 // calls give two contents, so an image is known by what it was made of.
@@ -38,7 +49,7 @@ func (d *Driver) pack(ctx context.Context, label string, members []member) (cont
 		return nil, err
 	}
 	// What goes in lies below /run for a moment, for root only.
-	work := filepath.Join(d.host.RunDir, "image.new")
+	work := d.workshop()
 	tree, image := filepath.Join(work, "tree"), filepath.Join(work, "image")
 	if err := errors.Join(os.RemoveAll(work), os.Mkdir(work, 0o700), os.Mkdir(tree, 0o755)); err != nil {
 		return nil, err
@@ -129,5 +140,5 @@ func (d *Driver) value(p resource.Part) ([]byte, error) {
 	if p.Secret == "" {
 		return []byte(p.Text), nil
 	}
-	return d.openSecret(p.Secret)
+	return d.secretOf(p)
 }

@@ -72,6 +72,48 @@ func (d *Driver) openSecret(path string) ([]byte, error) {
 	return b, err
 }
 
+// secretOf opens the secret of a part, which has to be as the part says.
+func (d *Driver) secretOf(p resource.Part) ([]byte, error) {
+	b, err := d.openSecret(p.Secret)
+	if err == nil && p.Word > 0 {
+		err = word(p.Secret, b, p.Word)
+	}
+	if err != nil && p.Optional {
+		d.sources.add(p.Secret)
+		return nil, nil
+	}
+	if err != nil && !p.Pos.IsZero() {
+		err = fmt.Errorf("%s: %w", p.Pos, err)
+	}
+	return b, err
+}
+
+// word refuses a secret that is not one word; what is in it is not told.
+func word(path string, b []byte, most int) error {
+	what := ""
+	switch {
+	case len(b) == 0:
+		what = "is empty"
+	case len(b) > most:
+		what = fmt.Sprintf("has %d bytes", len(b))
+	}
+	for _, c := range b {
+		switch {
+		case what != "":
+		case c == '\n' || c == '\r':
+			what = "has a line break"
+		case c == ' ' || c == '\t':
+			what = "has a blank"
+		case c < ' ' || c == 0x7f:
+			what = "has a control character"
+		}
+	}
+	if what != "" {
+		return fmt.Errorf("secret %s %s: it has to be 1 to %d characters without blanks, in one line", path, what, most)
+	}
+	return nil
+}
+
 // fill returns parts with the digest of every secret and hidden text.
 func (d *Driver) fill(parts []resource.Part) ([]resource.Part, error) {
 	out := slices.Clone(parts)
@@ -79,7 +121,7 @@ func (d *Driver) fill(parts []resource.Part) ([]resource.Part, error) {
 		value, err := []byte(out[i].Text), error(nil)
 		switch {
 		case out[i].Secret != "":
-			value, err = d.openSecret(out[i].Secret)
+			value, err = d.secretOf(out[i])
 		case !out[i].Hidden:
 			continue
 		}
@@ -95,8 +137,8 @@ func (d *Driver) fill(parts []resource.Part) ([]resource.Part, error) {
 
 // Digest returns in with the keyed digest of every secret part filled in, as
 // Diff needs it, and the processes that read such a file changed with it (see
-// resource.Fragment.Keyed). An owner whose secret cannot be read is held. in itself
-// stays as it is.
+// resource.Fragment.Keyed). An owner whose secret cannot be read is held, unless the
+// file has a test: then the file alone stays as it is. in itself stays as it is.
 func (d *Driver) Digest(in *resource.Intent) *resource.Intent {
 	fragments, holds := slices.Clone(in.Fragments), slices.Clone(in.Holds)
 	changed := false
@@ -123,7 +165,13 @@ func (d *Driver) Digest(in *resource.Intent) *resource.Intent {
 }
 
 func (d *Driver) digest(f *resource.Fragment) (*resource.Fragment, error) {
-	return f.Keyed(func(file resource.File) ([]resource.Part, error) { return d.fill(file.Parts) })
+	return f.Keyed(func(file resource.File) ([]resource.Part, error) {
+		parts, err := d.fill(file.Parts)
+		if err != nil && len(file.Test) > 0 {
+			return file.Parts, nil // writing it will fail, and nothing else
+		}
+		return parts, err
+	})
 }
 
 // keys holds the key of the digests: made once per host, so that a digest says

@@ -22,6 +22,9 @@ func (d *Driver) Watch(ctx context.Context, changed func(driver.Scope)) error {
 		return fmt.Errorf("watch files: %w", err)
 	}
 	_ = root.Close()
+	if err := d.sweep(); err != nil {
+		return fmt.Errorf("watch files: %w", err)
+	}
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("watch files: %w", err)

@@ -22,8 +22,8 @@ type job struct {
 	instead *job
 	err     error
 	done    bool
-	// phase says when it is its turn: sets are made, chains written, sets
-	// dropped, and so on round.
+	// phase says when it is its turn: sets are made, chains written, sets that had
+	// to wait for that opened, sets dropped, and so on round.
 	phase int
 }
 
@@ -31,6 +31,7 @@ type job struct {
 const (
 	makeSets = iota
 	writeChains
+	openSets
 	dropSets
 	turns
 )
@@ -46,7 +47,7 @@ func (j *job) turn() int {
 }
 
 // Do implements driver.Driver. All that changes in a namespace and family is
-// one write; if that fails it is tried again owner by owner. Nothing here needs
+// one run of a program; if that fails it is tried again owner by owner. Nothing here needs
 // anything of another namespace.
 func (d *Driver) Do(ctx context.Context, steps []*plan.Step) []error {
 	jobs := make([]*job, len(steps))
@@ -103,9 +104,9 @@ func (d *Driver) group(ctx context.Context, t *tools, ns string, jobs []*job) {
 		}
 		return
 	}
-	x := &site{d: d, tools: t, space: s, note: d.note(s).clone(t.variant), byIndex: map[int]*job{}}
+	x := &site{d: d, tools: t, space: s, note: d.note(s).clone(t.variant), byIndex: map[int]*job{}, swaps: map[string]*swap{}}
 	last := x.schedule(jobs)
-	for phase := 0; phase <= last; phase++ {
+	for phase := 0; phase <= last+openSets; phase++ {
 		x.turn(ctx, phase, jobs)
 	}
 	err = x.finish(ctx)
@@ -131,6 +132,9 @@ func (d *Driver) open(ns string) (*host.Space, error) {
 
 // turn does the jobs whose turn it is.
 func (x *site) turn(ctx context.Context, phase int, jobs []*job) {
+	if phase%turns == openSets {
+		x.open(ctx, jobs)
+	}
 	var now []*job
 	for _, j := range jobs {
 		if j.phase == phase && j.instead == nil && x.ready(j) {
@@ -144,7 +148,7 @@ func (x *site) turn(ctx context.Context, phase int, jobs []*job) {
 	case writeChains:
 		x.chains(ctx, now)
 	case makeSets:
-		x.makeSets(ctx, now)
+		x.makeSets(ctx, now, jobs)
 	case dropSets:
 		x.dropSets(ctx, now)
 	}
@@ -160,6 +164,7 @@ type site struct {
 	space   *host.Space
 	note    *note
 	byIndex map[int]*job
+	swaps   map[string]*swap // of this round
 	// wrote are the chains whose text in the kernel has to be noted.
 	wrote []*job
 	// touched: rules changed, so what is remembered of them is old.

@@ -5,7 +5,8 @@
 // reconcile/driver has the contract; cmd and tests import it.
 //
 // Chains are written by iptables-restore, all that changes in one namespace and
-// family at once, and recognised by text: beside what was asked for, a note keeps
+// family in one run, in an order that at no moment opens what is neither to be open
+// nor was (package course), and recognised by text: beside what was asked for, a note keeps
 // what iptables-save said right after the write. While it says the same, the
 // chain is what was asked for; no rule text is parsed. A lost note is drift. Sets
 // are written by ipset, as a new set that takes the place of the old one, and

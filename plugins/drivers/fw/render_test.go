@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"weft.dev/reconcile/plan"
 	"weft.dev/reconcile/resource"
 	"weft.dev/schema"
 )
@@ -195,36 +196,81 @@ func TestRestoreText(t *testing.T) {
 	c := func(table, name, policy string, rules ...resource.Rule) resource.Chain {
 		return resource.Chain{NS: "x", Family: 4, Table: table, Name: name, Policy: policy, Rules: rules}
 	}
-	dnat := func(to string) resource.Rule {
-		return resource.Rule{Match: resource.Match{Dst: pfx("203.0.113.1/32")}, Do: resource.Verdict{Target: "DNAT", To: netip.MustParseAddr(to)}}
-	}
 	list := edits(t,
-		c("nat", "PREROUTING", "", dnat("10.0.0.6")),
 		c("filter", "FORWARD", "DROP", resource.Rule{Do: resource.Verdict{Jump: "mine"}}),
 		c("filter", "mine", "", resource.Rule{Do: resource.Verdict{Target: "RETURN"}}))
 	list = append(list, &edit{chain: c("filter", "old", ""), drop: true}, &edit{chain: c("filter", "OUTPUT", ""), drop: true})
-	kernel := tables{resource.ChainID("x", 4, "nat", "PREROUTING"): {policy: "ACCEPT", rules: []string{
-		`-A PREROUTING -d 203.0.113.1/32 -m comment --comment o -j DNAT --to-destination 10.0.0.5`,
-	}}}
-	const nat = "*nat\n:PREROUTING ACCEPT [0:0]\n-F PREROUTING\n"
-	const last = `-A PREROUTING -d 203.0.113.1/32 -m comment --comment "o" -j DNAT --to-destination 10.0.0.6` + "\n"
-	const filter = "*filter\n:FORWARD DROP [0:0]\n:mine - [0:0]\n:old - [0:0]\n:OUTPUT ACCEPT [0:0]\n-F FORWARD\n-F OUTPUT\n" +
-		"-A FORWARD -m comment --comment \"o\" -j mine\n-A mine -m comment --comment \"o\" -j RETURN\n-X old\nCOMMIT\n"
-	for _, x := range []struct {
-		name   string
-		kernel tables
-		want   string
-	}{
-		{"a translation changes", kernel, nat + "COMMIT\n" + filter + nat + last + "COMMIT\n"},
-		{"one comes", nil, filter + nat + last + "COMMIT\n"},
-	} {
-		if got := string(restoreText(list, x.kernel)); got != x.want {
-			t.Errorf("%s:\n%s\nwant\n%s", x.name, got, x.want)
+	const want = "*filter\n:FORWARD DROP [0:0]\n:mine - [0:0]\n:old - [0:0]\n:OUTPUT ACCEPT [0:0]\n-F FORWARD\n-F OUTPUT\n" +
+		"-A FORWARD -m comment --comment \"o\" -j mine\n-A mine -m comment --comment \"o\" -j RETURN\n-X old\nCOMMIT\n" +
+		"*nat\n:POSTROUTING ACCEPT [0:0]\n-F POSTROUTING\nCOMMIT\n"
+	if got := string(restoreText([]section{{"filter", list}, {"nat", edits(t, c("nat", "POSTROUTING", "ACCEPT"))}})); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}
+
+// TestPassage: what is written of a change that opens one table and closes another,
+// beside a translation that moves.
+func TestPassage(t *testing.T) {
+	port := func(p uint16, target string) resource.Rule {
+		return resource.Rule{Match: resource.Match{Proto: "tcp", DstPorts: []schema.PortRange{{From: p, To: p}}}, Do: resource.Verdict{Target: target}}
+	}
+	dnat := func(to string) resource.Rule {
+		return resource.Rule{Match: resource.Match{Dst: pfx("203.0.113.1/32")}, Do: resource.Verdict{Target: "DNAT", To: netip.MustParseAddr(to)}}
+	}
+	filter := func(mangle, forward uint16, to string) []resource.Chain {
+		c := func(table, name, policy string, rules ...resource.Rule) resource.Chain {
+			return resource.Chain{NS: "x", Family: 4, Table: table, Name: name, Policy: policy, Rules: rules}
+		}
+		return []resource.Chain{
+			c("mangle", "PREROUTING", "DROP", port(mangle, "ACCEPT")), c("nat", "PREROUTING", "ACCEPT", dnat(to)), c("filter", "FORWARD", "DROP", port(forward, "ACCEPT")),
 		}
 	}
-	list[0].lines = nil
-	if got, want := string(restoreText(list, kernel)), nat+"COMMIT\n"+filter; got != want {
-		t.Errorf("one goes:\n%s\nwant\n%s", got, want)
+	x := &site{note: &note{Chains: map[string]written{}}}
+	kernel := tables{}
+	for _, e := range edits(t, filter(22, 80, "10.0.0.5")...) {
+		k := &kchain{policy: e.policy(), rules: e.lines}
+		kernel[e.chain.ID()] = k
+		x.note.Chains[e.chain.ID().Name] = written{Owner: "o", Chain: e.chain, Text: k.text()}
+	}
+	told := func(jobs []*job) string {
+		sections, err := x.passage(4, jobs, kernel)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, line := range strings.Split(string(restoreText(sections)), "\n") {
+			if line != "COMMIT" && line != "" && line[0] != ':' && !strings.HasPrefix(line, "-F") {
+				out = append(out, strings.ReplaceAll(line, ` -m comment --comment "o"`, ""))
+			}
+		}
+		return strings.Join(out, "\n")
+	}
+	jobs := func(chains []resource.Chain) (out []*job) {
+		for _, e := range edits(t, chains...) {
+			out = append(out, &job{edit: e, step: &plan.Step{Action: &plan.Action{ID: e.chain.ID(), After: &resource.Entry{State: e.chain, Owner: "o"}}}})
+		}
+		return out
+	}
+	const tcp = " -p tcp -m tcp --dport "
+	for _, c := range []struct {
+		name string
+		to   []resource.Chain
+		want []string
+	}{
+		{"all of it", filter(80, 22, "10.0.0.6"), []string{
+			"*mangle", "*filter", "*nat", "-A PREROUTING -d 203.0.113.1/32 -j DNAT --to-destination 10.0.0.6",
+			"*mangle", "-A PREROUTING" + tcp + "80 -j ACCEPT", "*filter", "-A FORWARD" + tcp + "22 -j ACCEPT",
+		}},
+		{"one table", filter(80, 80, "10.0.0.5"), []string{
+			"*mangle", "-A PREROUTING" + tcp + "80 -j ACCEPT",
+			// What is as it was is written once more, since it was asked for.
+			"*filter", "-A FORWARD" + tcp + "80 -j ACCEPT", "*nat", "-A PREROUTING -d 203.0.113.1/32 -j DNAT --to-destination 10.0.0.5",
+		}},
+	} {
+		got := told(jobs(c.to))
+		if want := strings.Join(c.want, "\n"); got != want {
+			t.Errorf("%s:\n%s\nwant\n%s", c.name, got, want)
+		}
 	}
 }
 

@@ -14,18 +14,29 @@ import (
 	"weft.dev/reconcile/resource"
 )
 
-// write makes the chains of jobs, all of one family, true. It changes all of a
-// table or nothing.
+// write makes the chains of jobs, all of one family, true, at no moment with more let
+// through than before and after. It changes all of a table or nothing.
 func (x *site) write(ctx context.Context, family int, jobs []*job, kernel tables) error {
-	var edits []*edit
-	for _, j := range jobs {
-		edits = append(edits, j.edit)
-	}
-	text := restoreText(edits, kernel)
-	x.touched = true
-	_, err := x.d.host.Run(ctx, x.space.Name, text, x.tools.families[family].restore, "--noflush", "-w", strconv.Itoa(lockWait))
+	rest, err := x.hold(jobs)
 	if err != nil {
-		return pointAt(err, text)
+		return err
+	}
+	sections, err := x.passage(family, jobs, kernel)
+	if err != nil {
+		return err
+	}
+	if err := x.restore(ctx, family, sections); err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		if !j.step.Drop {
+			j.err = x.end(family, j)
+		}
+	}
+	if len(rest) > 0 {
+		if err := x.restore(ctx, family, rest); err != nil {
+			return err
+		}
 	}
 	for _, j := range jobs {
 		if j.step.Drop {
@@ -36,6 +47,17 @@ func (x *site) write(ctx context.Context, family int, jobs []*job, kernel tables
 		if !j.step.Drop {
 			x.wrote = append(x.wrote, j)
 		}
+	}
+	return nil
+}
+
+// restore writes sections.
+func (x *site) restore(ctx context.Context, family int, sections []section) error {
+	text := restoreText(sections)
+	x.touched = true
+	_, err := x.d.host.Run(ctx, x.space.Name, text, x.tools.families[family].restore, "--noflush", "-w", strconv.Itoa(lockWait))
+	if err != nil {
+		return pointAt(err, text)
 	}
 	return nil
 }
@@ -145,49 +167,6 @@ func (x *site) record(j *job, kernel tables) error {
 	st, _ := j.step.State().(resource.Chain)
 	x.note.Chains[id.Name] = written{Owner: j.step.Owner(), Chain: st, Text: c.text()}
 	return nil
-}
-
-// makeSets makes sets in one go, and one by one if that fails.
-func (x *site) makeSets(ctx context.Context, jobs []*job) {
-	have, err := readSets(x.space)
-	if err != nil {
-		fail(jobs, err)
-		return
-	}
-	var all []byte
-	var good []*job
-	texts := map[*job][]byte{}
-	for _, j := range jobs {
-		set, ok := j.step.State().(resource.AddrSet)
-		if !ok {
-			j.err = fmt.Errorf("fw driver: no way to make %s of %T", j.step.ID(), j.step.State())
-			continue
-		}
-		if texts[j], j.err = renderSet(set, find(have, set.Name)); j.err == nil {
-			all, good = append(all, texts[j]...), append(good, j)
-		}
-	}
-	if len(good) == 0 {
-		return
-	}
-	if err = x.ipset(ctx, all, find(have, spareSet) != nil); err != nil {
-		for _, j := range good {
-			j.err = err
-			if len(good) == 1 {
-				break
-			}
-			if have, j.err = readSets(x.space); j.err == nil {
-				text, _ := renderSet(j.step.State().(resource.AddrSet), find(have, j.step.State().(resource.AddrSet).Name))
-				j.err = x.ipset(ctx, text, find(have, spareSet) != nil)
-			}
-		}
-	}
-	for _, j := range good {
-		if j.err == nil {
-			set := j.step.State().(resource.AddrSet)
-			x.note.Sets[set.Name] = madeSet{Owner: j.step.Owner(), Set: set}
-		}
-	}
 }
 
 func find(sets []kset, name string) *kset {

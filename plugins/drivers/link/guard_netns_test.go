@@ -59,6 +59,7 @@ func everything(mac string) *resource.Guard {
 			{MAC: mac, CIDR: pfx("10.0.0.1/32")}, {MAC: mac, CIDR: pfx("fd00::1/128")},
 			{MAC: "02:00:00:00:88:01", CIDR: pfx("10.0.8.0/24")}, {MAC: mac, CIDR: pfx("fd00:8::/33")}, {MAC: mac, CIDR: pfx("0.0.0.0/0")},
 		},
+		Reserved: &resource.Reserved{MACs: []string{"02:00:00:00:88:02"}, Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.254"), netip.MustParseAddr("fd00::fe")}},
 		Groups: &resource.GuestGroups{
 			Ingress: []resource.GuestRule{
 				passes(6, 80, 80, "10.0.0.0/8", "192.0.2.1/32", "fd00::/16"), passes(17, 1000, 2000, "::/0"), passes(-1, 0, 0, "10.0.0.0/24"),
@@ -86,6 +87,7 @@ func TestSuiteOfGuards(t *testing.T) {
 			change(func(g *resource.Guard) { g.Any = true }),
 			change(func(g *resource.Guard) { g.MAC = "02:00:00:00:00:02" }),
 			change(func(g *resource.Guard) { g.Owned = g.Owned[:1] }),
+			change(func(g *resource.Guard) { g.Reserved = nil }),
 			change(func(g *resource.Guard) { g.Groups = nil }),
 			change(func(g *resource.Guard) { g.Groups.Open = true }),
 			change(func(g *resource.Guard) { g.Groups.Ingress = nil }),

@@ -36,6 +36,18 @@ func TestGuardRefused(t *testing.T) {
 		if text, err := render("weft", "a/b/c", &g); err == nil {
 			t.Errorf("%q was taken: %s", mac, text)
 		}
+		g = good
+		g.Reserved = &resource.Reserved{MACs: []string{mac}}
+		if text, err := render("weft", "a/b/c", &g); err == nil {
+			t.Errorf("%q was taken: %s", mac, text)
+		}
+	}
+	for _, a := range []netip.Addr{{}, netip.MustParseAddr("fe80::1%eth0 accept")} {
+		g := good
+		g.Reserved = &resource.Reserved{Addrs: []netip.Addr{a}}
+		if text, err := render("weft", "a/b/c", &g); err == nil {
+			t.Errorf("%s was taken: %s", a, text)
+		}
 	}
 	empty := good
 	empty.Owned = []resource.Owned{{MAC: someMAC}}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"weft.dev/reconcile/resource"
@@ -100,6 +101,12 @@ func check(id string, g *resource.Guard) error {
 			return fmt.Errorf("port %s: an address is empty", id)
 		}
 	}
+	if r := g.Reserved; r != nil {
+		macs = append(macs, r.MACs...)
+		if slices.ContainsFunc(r.Addrs, func(a netip.Addr) bool { return !a.IsValid() || a.Zone() != "" }) {
+			return fmt.Errorf("port %s: an address is empty", id)
+		}
+	}
 	for _, m := range macs {
 		if mac, err := net.ParseMAC(m); err != nil || len(mac) != 6 || mac.String() != m {
 			return fmt.Errorf("port %s: %q is no MAC in lower case", id, m)
@@ -112,6 +119,7 @@ func check(id string, g *resource.Guard) error {
 func (w *rules) own(g *resource.Guard, next string) {
 	from := fromGuest
 	w.rule(from, "ether type { 8021q, 8021ad } drop") // it would leave the network
+	w.reserved(g.Reserved)
 	if g.Open {
 		w.rule(from, "%s", next)
 		return
@@ -146,6 +154,31 @@ func (w *rules) own(g *resource.Guard, next string) {
 		w.rule(from, "ether saddr %s %s %s", o.MAC, addressed("saddr", o.CIDR), next)
 	}
 	w.rule(from, "drop")
+}
+
+// reserved keeps what others have for themselves from leaving the guest. Whoever probes
+// for an address of IPv6 would keep its owner from taking it.
+func (w *rules) reserved(r *resource.Reserved) {
+	if r == nil {
+		return
+	}
+	from := fromGuest
+	for _, m := range r.MACs {
+		w.rule(from, "ether saddr %s drop", m)
+		w.rule(from, "arp saddr ether %s drop", m)
+	}
+	for _, a := range r.Addrs {
+		if a.Is4() {
+			w.rule(from, "arp saddr ip %s drop", a)
+			w.rule(from, "ip saddr %s drop", a)
+			w.rule(from, "ip protocol 112 ip daddr %s drop", a) // VRRP
+			continue
+		}
+		target := targeted(netip.PrefixFrom(a, a.BitLen()))
+		w.rule(from, "ip6 saddr %s drop", a)
+		w.rule(from, "icmpv6 type nd-neighbor-advert %s drop", target)
+		w.rule(from, "ip6 saddr :: icmpv6 type nd-neighbor-solicit %s drop", target)
+	}
 }
 
 // neighbours lets IPv6 find its neighbours: of itself the guest tells only what it

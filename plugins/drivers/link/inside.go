@@ -18,7 +18,7 @@ var fallbacks = []string{"lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0",
 // own reports whether l made itself: by the kernel, or as the tunnel device of a
 // process, with which it goes.
 func own(l iface) bool {
-	return slices.Contains(fallbacks, l.name) || l.kind == "tun" || l.kind == "wireguard"
+	return slices.Contains(fallbacks, l.name) || l.kind == "tun" || l.kind == "wireguard" || l.kind == "ppp"
 }
 
 // noHost stands for the outer end of a link that has none in the host's

@@ -14,8 +14,8 @@ import (
 // made anew under its old name (a router's namespace was deleted, a guest
 // restarted), and the switch still holds the one before. The database shows no more
 // of it than a new ifindex, which wakes whoever watches. The kernel does: a switch
-// sets every link that it opens promiscuous (dpif-netdev's port_create, and the
-// kernel's datapath alike).
+// sets every link that it opens promiscuous. dpif-netdev's port_create does by the
+// flag, the kernel's datapath only counts (dev_set_promiscuity): the count has both.
 
 const deafWords = "its interface was made anew, and the switch still listens to the one before"
 
@@ -37,7 +37,7 @@ func (d *Driver) lookOutside() outside {
 		x = outside{deaf: make(map[string]bool, len(links)), shut: map[string]bool{}, own: map[string]string{}}
 		for _, l := range links {
 			a := l.Attrs()
-			if a.RawFlags&unix.IFF_PROMISC == 0 {
+			if a.Promisc == 0 {
 				x.deaf[a.Name] = true
 			}
 			if a.RawFlags&unix.IFF_UP == 0 {

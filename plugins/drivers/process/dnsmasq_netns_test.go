@@ -174,3 +174,40 @@ func BenchmarkDnsmasq(b *testing.B) {
 		do("stop-ms", down)
 	}
 }
+
+// TestDeviceMadeAnew: who is bound to a device is started anew when another has its
+// name, and not because of any other link.
+func TestDeviceMadeAnew(t *testing.T) {
+	w := newWorld(t)
+	ns := spaces(t, w, 1)[0]
+	ip := func(args ...string) {
+		t.Helper()
+		_, err := w.host.Run(context.Background(), "", nil, append([]string{"ip", "-n", ns}, args...)...)
+		must(t, err)
+	}
+	alias, err := w.host.Alias(string(owner)) // or it is not weft's
+	must(t, err)
+	ip("link", "set", "lo", "alias", alias)
+	ip("link", "add", "d0", "type", "bridge")
+	bound, free := sleeper("bound"), sleeper("free")
+	bound.NS, free.NS, bound.Device = ns, ns, "d0"
+	must(t, w.make(bound))
+	must(t, w.make(free))
+	pids := [2]int{w.pid("bound"), w.pid("free")}
+	ip("link", "add", "d1", "type", "bridge")
+	if !w.equal(bound) || !w.equal(free) {
+		t.Errorf("beside another link they are %v", w.observe(bound, free))
+	}
+	must(t, w.make(bound)) // nothing to do
+	for _, again := range []func(){func() { ip("link", "del", "d0") }, func() { ip("link", "add", "d0", "index", "77", "type", "bridge") }} {
+		again()
+		if w.equal(bound) || !w.equal(free) {
+			t.Errorf("without its device it is %v", w.observe(bound, free))
+		}
+	}
+	must(t, w.make(bound))
+	must(t, w.make(free))
+	if w.pid("bound") == pids[0] || w.pid("free") != pids[1] || !w.equal(bound) {
+		t.Errorf("pids %d and %d, were %v; seen as %v", w.pid("bound"), w.pid("free"), pids, w.observe(bound))
+	}
+}

@@ -128,7 +128,7 @@ func (b *batch) make(ctx context.Context, p resource.Process, owner resource.Own
 	list := b.take(p.Name)
 	m, marked := b.mark(p.Name)
 	keep := slices.IndexFunc(tops(list), func(f found) bool { return f.start == startPrint(p) && b.spaces.is(f.ns, p.NS) })
-	if keep < 0 {
+	if keep < 0 || b.deaf(m, p) {
 		return b.restart(ctx, p, owner, list)
 	}
 	kept := tops(list)[keep]
@@ -149,7 +149,7 @@ func (b *batch) make(ctx context.Context, p resource.Process, owner resource.Own
 			return fmt.Errorf("reload %s: %w", p.Name, err)
 		}
 	}
-	return b.marks.Put(markKey(p.Name), mark{Process: p, Owner: owner, Loaded: loaded})
+	return b.marks.Put(markKey(p.Name), mark{Process: p, Owner: owner, Loaded: loaded, Index: m.Index})
 }
 
 // restart replaces whatever runs under p's name. The mark is there before the
@@ -164,7 +164,7 @@ func (b *batch) restart(ctx context.Context, p resource.Process, owner resource.
 	if err := b.stop(old); err != nil {
 		return fmt.Errorf("stop the old %s: %w", p.Name, err)
 	}
-	if err := b.marks.Put(markKey(p.Name), mark{Process: p, Owner: owner, Loaded: b.now(p)}); err != nil {
+	if err := b.marks.Put(markKey(p.Name), mark{Process: p, Owner: owner, Loaded: b.now(p), Index: b.index(p)}); err != nil {
 		return err
 	}
 	if err := b.start(ctx, p, owner); err != nil {

@@ -31,8 +31,11 @@ func (d *Driver) Observe(ctx context.Context, scope driver.Scope) (*resource.Obs
 			owner = m.Owner
 		}
 		st := resource.State(d.seen(list[0], m, want, spaces))
-		if len(list) > 1 {
+		switch {
+		case len(list) > 1:
 			st = several(name, list, spaces)
+		case spaces.is(list[0].ns, want.NS) && d.deaf(m, want):
+			st = left(want)
 		}
 		out.Set.Put(resource.Entry{State: st, Owner: owner})
 	}
@@ -54,6 +57,13 @@ func (d *Driver) seen(p found, m mark, want resource.Process, spaces namespaces)
 		return want
 	}
 	return resource.Process{Name: p.id, NS: spaces.name(p.ns), Argv: commandLine(p.pid)}
+}
+
+// left is the state of a process whose device is there no more.
+func left(p resource.Process) resource.Seen {
+	s := resource.Seen{Ident: p.ID(), Needed: []resource.ID{{Kind: resource.KindNS, Name: p.NS}}, Drift: "it serves a device that was " + p.Device}
+	s.Print = resource.Digest(s.Drift)
+	return s
 }
 
 // several is the state of more than one process under one name.

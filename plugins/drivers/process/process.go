@@ -68,6 +68,7 @@ type mark struct {
 	Process resource.Process `json:"process"` // Load is what was loaded last
 	Owner   resource.Owner   `json:"owner"`
 	Loaded  time.Time        `json:"loaded"`
+	Index   int              `json:"index,omitempty"` // of Process.Device at its start; 0 if not known
 }
 
 func markKey(name string) string { return host.KeptKey(name) }

@@ -10,9 +10,7 @@ package configdrive
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/netip"
-	"slices"
 
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/plugin"
@@ -59,14 +57,14 @@ func parts(n *model.Network, nic *model.NIC) []resource.Part {
 	if s := n.Segments[0].Side; s != nil {
 		r = s.Router
 	}
-	keys := plugin.MetaData(n, r, nic)
+	data := plugin.MetaData(n, r, nic)
 	var out []resource.Part
 	add := func(at string, p resource.Part) {
 		p.At = at
 		out = append(out, p)
 	}
-	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		add("cloudstack/metadata/"+key+".txt", resource.Part{Text: keys[key]})
+	for _, d := range data {
+		add("cloudstack/metadata/"+d.Key+".txt", resource.Part{Text: d.Value})
 	}
 	if p := nic.VMSpec.Password; p != nil {
 		add("cloudstack/password/vm_password.txt", resource.Part{Secret: p.SecretFile})
@@ -75,7 +73,7 @@ func parts(n *model.Network, nic *model.NIC) []resource.Part {
 	if user.Text != "" {
 		add("cloudstack/userdata/user_data.txt", user)
 	}
-	add("openstack/latest/meta_data.json", resource.Part{Text: text(metaData(keys, nic))})
+	add("openstack/latest/meta_data.json", resource.Part{Text: text(metaData(data, n, nic))})
 	if net := networkData(n, nic); net != nil {
 		add("openstack/latest/network_data.json", resource.Part{Text: text(net)})
 	}
@@ -87,16 +85,16 @@ func parts(n *model.Network, nic *model.NIC) []resource.Part {
 }
 
 // metaData has CloudStack's keys and those that readers of OpenStack's layout look for.
-func metaData(keys map[string]string, nic *model.NIC) map[string]any {
+func metaData(data []plugin.Datum, n *model.Network, nic *model.NIC) map[string]any {
 	out := map[string]any{
-		"availability_zone": keys["availability-zone"],
+		"availability_zone": n.Zone.Name,
 		"hostname":          nic.Hostname,
 		"name":              nic.VM.Meta.Name,
 		"uuid":              plugin.InstanceID(nic),
 	}
-	for key, value := range keys {
-		if key != "public-keys" {
-			out[key] = value
+	for _, d := range data {
+		if d.Key != "public-keys" {
+			out[d.Key] = d.Value
 		}
 	}
 	if list := nic.VMSpec.SSHKeys; len(list) > 0 {

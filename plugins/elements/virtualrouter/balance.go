@@ -154,7 +154,7 @@ func (r *router) balancedUDP() []resource.Rule {
 		name := resource.Short(28, "LB", b.ID.Account, b.ID.Name)
 		r.chain("nat", name, "", r.shares(b), at)
 		m := match{Proto: "udp", Dst: host(b.Addr), DstPorts: port(b.Port)}
-		for _, m := range r.ends(m, "l", b.ID.Account+"/"+b.ID.Name, b.Spec.Sources, nil, at) {
+		for _, m := range r.ends(m, "u", b.ID.Account+"/"+b.ID.Name+of(b.Spec.Sources), b.Spec.Sources, nil, at) {
 			x := jump(b.ID.Name, m, name)
 			x.Origin = at
 			out = append(out, x)

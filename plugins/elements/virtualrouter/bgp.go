@@ -9,13 +9,17 @@ import (
 	"weft.dev/schema"
 )
 
-// bgpPort is where routers speak with each other.
-const bgpPort = 179
+// bgpPort is where routers speak with each other; maxPassword is what TCP has room for in
+// a key (TCP_MD5SIG_MAXKEYLEN).
+const (
+	bgpPort     = 179
+	maxPassword = 80
+)
 
 // bgp asks for FRR's bgpd, kept by weft (reconcile/bgp): what is new is told to the
 // daemon that runs, so that no session ends. It tells what lies behind the router and
-// learns nothing: the way out is the public network's gateway. Without zebra it touches
-// no route. Should it end, peers keep the routes for a while (graceful restart).
+// learns nothing: the way out is the public network's gateway. Should it end, peers keep
+// the routes for a while (graceful restart).
 func (r *router) bgp() {
 	b := r.r.BGP
 	if b == nil {
@@ -31,9 +35,24 @@ func (r *router) bgp() {
 	p := resource.Process{
 		Name: r.r.NS + "/bgpd", NS: r.r.NS, Argv: r.primary(argv),
 		Start: bgpStart(b), Load: f.Content(), Reload: "HUP", Test: []string{"{weft}", "bgp-serve", "--conf", conf, "--test"},
-		After: []resource.ID{f.ID(), resource.LinkID(r.r.NS, r.r.Legs[0].Link)},
+		After:  []resource.ID{f.ID(), resource.LinkID(r.r.NS, r.r.Legs[0].Link)},
+		Probes: r.bgpProbes(),
 	}
 	r.ask(p, r.r.Doc.Pos)
+}
+
+// bgpProbes ask the keeper how bgpd is, and how its sessions are: those have another end,
+// and nothing is started anew because of it.
+func (r *router) bgpProbes() []resource.Probe {
+	at := r.speaks(netip.IPv4Unspecified()).String()
+	out := []resource.Probe{{Service: "bgp", Kind: resource.ProbeUnix, At: at, Path: "@weft-bgp", Ask: "\n", Want: "bgpd answers"}}
+	for _, p := range r.r.BGP.Peers {
+		out = append(out, resource.Probe{
+			Service: "bgp/" + p.Spec.Name, Kind: resource.ProbeBGP, At: at, Path: "@weft-bgp", Ask: p.Spec.Address.String() + "\n",
+			Want: "Established", Outside: true,
+		})
+	}
+	return out
 }
 
 // bgpStart changes with what bgpd cannot change while it runs.
@@ -79,7 +98,7 @@ func (r *router) bgpConf() []resource.Part {
 		c.line(" neighbor %s disable-connected-check", a)
 		if s := p.Spec.Password; s != nil {
 			c.WriteString(" neighbor " + a.String() + " password ")
-			parts = append(parts, resource.Part{Text: c.String()}, resource.Part{Secret: s.SecretFile})
+			parts = append(parts, resource.Part{Text: c.String()}, resource.Part{Secret: s.SecretFile, Word: maxPassword, Pos: r.r.Zone.Doc.PosOf(s.At)})
 			c = &config{}
 			c.line("")
 		}
@@ -147,7 +166,8 @@ func (r *side) comesIn() []resource.Rule {
 }
 
 // passes lets what may be for guests get as far as there: answers also to those behind
-// routes.
+// routes. The world has no business with the addresses among theirs that are the
+// router's own: gateways and internal balancers.
 func (r *router) passes() []resource.Rule {
 	if !r.routed() {
 		return nil
@@ -155,7 +175,12 @@ func (r *router) passes() []resource.Rule {
 	var out []resource.Rule
 	for _, l := range r.r.Legs {
 		for _, s := range r.sides() {
-			out = append(out, rule("gateway", match{In: l.Link, Dst: host(s.side.IP)}, "DROP")) // it is the guests'
+			out = append(out, rule("gateway", match{In: l.Link, Dst: host(s.side.IP)}, "DROP"))
+		}
+		for _, b := range r.r.Balancers {
+			out = append(out, rule(b.ID.Name, match{In: l.Link, Dst: host(b.Addr)}, "DROP", b.Doc.Pos))
+		}
+		for _, s := range r.sides() {
 			for _, p := range s.inside() {
 				out = append(out, rule("routed", match{In: l.Link, Dst: p}, "ACCEPT"))
 			}

@@ -8,8 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"weft.dev/plugins/drivers/file"
 	"weft.dev/plugins/plugintest"
 	"weft.dev/reconcile/bgp"
+	kernel "weft.dev/reconcile/host"
+	"weft.dev/reconcile/plan"
 	"weft.dev/reconcile/resource"
 )
 
@@ -59,4 +62,40 @@ func bgpForm(in *resource.Intent) (words []string, text string) {
 	}
 	slices.Sort(words) // peers are in the order of their names
 	return words, text
+}
+
+// FuzzPassword: whatever a host's file of a password holds, it is refused, or bgpd takes
+// the configuration with it, and that has as many lines as any.
+func FuzzPassword(f *testing.F) {
+	for _, s := range []string{
+		"fine", "", "\n", "two\nlines", "x\n neighbor 203.0.113.1 shutdown\n", "x\r", "a b", "a\tb", "\x00", "\x1b[0m", "pä\xff",
+		"!", "#x", "|include", "?", "$(id)", "`id`", "\\n", "%s%n", "8", "<cr>", "WORD", "exit", strings.Repeat("x", 80), strings.Repeat("x", 81),
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, secret []byte) {
+		dir := t.TempDir()
+		at := path.Join(dir, "password")
+		if err := os.WriteFile(at, secret, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		h := kernel.New("kvm1", "")
+		h.RunDir, h.StateDir = path.Join(dir, "run"), path.Join(dir, "state")
+		st := resource.File{Path: "bgpd.conf", Mode: 0o600, Parts: []resource.Part{
+			{Text: "router bgp 65001\n neighbor 203.0.113.1 remote-as 65500\n neighbor 203.0.113.1 password "},
+			{Secret: at, Word: maxPassword}, {Text: "\n neighbor 203.0.113.1 timers 3 9\n"},
+		}}
+		a := &plan.Action{ID: st.ID(), Verb: plan.Create, After: &resource.Entry{State: st, Owner: "network/acme/web"}}
+		if err := file.New(h, file.Below(dir)).Do(t.Context(), []*plan.Step{{Action: a}})[0]; err != nil {
+			return
+		}
+		conf := path.Join(file.Dir(h), "bgpd.conf")
+		text, err := os.ReadFile(conf)
+		if err != nil || strings.Count(string(text), "\n") != 4 {
+			t.Fatalf("%q becomes %q, %v", secret, text, err)
+		}
+		if code, _ := bgp.Main([]string{bgp.Verb, "--conf", conf, "--test"}); code != 0 {
+			t.Errorf("bgpd refuses %q", secret)
+		}
+	})
 }

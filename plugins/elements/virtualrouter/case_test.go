@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"weft.dev/plugins/plugintest"
+	"weft.dev/reconcile/balance"
 	"weft.dev/reconcile/bgp"
 	"weft.dev/reconcile/metadata"
 	redundant "weft.dev/reconcile/pair"
@@ -61,6 +62,9 @@ func parsers(t *testing.T, in *resource.Intent) {
 			}
 			if !ok {
 				code, ok = bgp.Main(argv[1:])
+			}
+			if !ok {
+				code, ok = balance.Main(argv[1:])
 			}
 			if !ok || code != 0 {
 				t.Errorf("%s: exit %d", strings.Join(argv, " "), code)

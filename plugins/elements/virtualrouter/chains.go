@@ -1,8 +1,10 @@
 package virtualrouter
 
 import (
+	"hash/fnv"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/resource"
@@ -42,9 +44,9 @@ func (r *side) chains() {
 		return
 	}
 	r.chain("filter", "EGRESS", "", r.egress())
-	r.chain("mangle", "FORWARD", "ACCEPT", append([]resource.Rule{
+	r.chain("mangle", "FORWARD", "ACCEPT", slices.Concat([]resource.Rule{
 		rule("mss", match{Proto: "tcp", SYN: true}, "CLAMPMSS"),
-	}, append(r.vpnMeters(), r.counting(towards)...)...))
+	}, r.vpnMeters(), r.counting(towards)))
 	r.firewall()
 	if r.routed() {
 		r.chain("filter", "INGRESS", "", r.comingIn())
@@ -55,20 +57,20 @@ func (r *side) chains() {
 
 // input: what the router itself is asked.
 func (r *router) input() []resource.Rule {
-	out := []resource.Rule{
+	rules := [][]resource.Rule{r.l2tpInput(), {
 		rule("established", match{CT: established}, "ACCEPT"),
 		rule("loopback", match{In: "lo"}, "ACCEPT"),
 		rule("icmp", match{Proto: "icmp"}, "ACCEPT"),
-	}
+	}}
 	for _, s := range r.sides() {
-		out = append(out, s.input()...)
+		rules = append(rules, s.input(), s.metadataRules(), s.statisticsRules())
 	}
-	return slices.Concat(out, r.bgpRules(4), r.balancerRules(), r.vpnInput(), r.pairInput())
+	return slices.Concat(append(rules, r.bgpRules(4), r.balancerRules(), r.vpnInput(), r.pairInput())...)
 }
 
 // input: the services of the side, for its guests.
 func (r *side) input() []resource.Rule {
-	var out []resource.Rule
+	out := make([]resource.Rule, 0, 1+2*len(r.on.Subnets))
 	port := func(name, proto string, p uint16, src netip.Prefix) {
 		out = append(out, rule(name, match{
 			In: r.side.Link, Proto: proto, Src: src, DstPorts: []schema.PortRange{{From: p, To: p}},
@@ -83,11 +85,11 @@ func (r *side) input() []resource.Rule {
 			port("dns", "tcp", 53, s.CIDR)
 		}
 	}
-	return slices.Concat(out, r.metadataRules(), r.statisticsRules())
+	return out
 }
 
 func (r *side) forward() []resource.Rule {
-	out := r.vpnClear()
+	out := append(make([]resource.Rule, 0, 8), r.vpnClear()...)
 	// First, because it is stateless: the next hop answers guests directly, so
 	// that the router sees half of a connection, which conntrack calls INVALID.
 	for _, route := range ofFamily(r.n.Spec.Routes, 4) {
@@ -121,6 +123,14 @@ func (r *side) inside() []netip.Prefix {
 	for _, route := range ofFamily(r.n.Spec.Routes, 4) {
 		out = append(out, route.CIDR.Masked())
 	}
+	if r.r.VPC == nil {
+		return out
+	}
+	for _, x := range r.r.VPC.Routes {
+		if x.Side != nil && x.Side.Link == r.side.Link && x.Via.Is4() {
+			out = append(out, x.CIDR)
+		}
+	}
 	return out
 }
 
@@ -145,7 +155,7 @@ func (r *side) egress() []resource.Rule {
 		if e.Action == "Allow" {
 			target = "ACCEPT"
 		}
-		for _, m := range r.ends(m, "e", e.Name, e.Sources, e.Destinations, at) {
+		for _, m := range r.ends(m, "e"+stops(target), e.Name, e.Sources, e.Destinations, at) {
 			out = append(out, rule(e.Name, m, target, at))
 		}
 	}
@@ -253,7 +263,7 @@ func (r *router) translated() (pre, static []resource.Rule) {
 func (r *router) portForward(ip *model.PublicIP, f model.Forward) []resource.Rule {
 	var out []resource.Rule
 	at := ip.Doc.PosOf(f.Spec.At)
-	ends := r.ends(match{Dst: host(ip.Addr), Proto: f.Spec.Protocol}, "p", ip.ID.Name+"/"+f.Spec.Name, f.Spec.Sources, nil, at)
+	ends := r.ends(match{Dst: host(ip.Addr), Proto: f.Spec.Protocol}, "p", ip.ID.Name+"/"+f.Spec.Name+of(f.Spec.Sources), f.Spec.Sources, nil, at)
 	for _, pair := range f.Spec.Pairs() {
 		do := resource.Verdict{Target: "DNAT", To: f.To}
 		if pair.Private != pair.Public {
@@ -286,7 +296,9 @@ func (r *side) sourceNAT() []resource.Rule {
 
 // ends multiplies m by the sources and destinations that a rule names: each in
 // a match of its own, or all in a set where they are many. What names the other
-// family only matches nothing here.
+// family only matches nothing here. The members of a set may change in a moment in which
+// the rule is still the old one, so it is used for one thing: kind and name say for which
+// (see stops), and for a translation they say what is in it (see of).
 func (r *router) ends(m match, kind, name string, sources, destinations []netip.Prefix, at schema.Pos) []match {
 	src, srcSet, none := r.end(kind+"s", name, sources, at)
 	dst, dstSet, noneToo := r.end(kind+"d", name, destinations, at)
@@ -302,6 +314,28 @@ func (r *router) ends(m match, kind, name string, sources, destinations []netip.
 		}
 	}
 	return out
+}
+
+// stops is what the name of a set has in it that stops packets: the same rule with the
+// other verdict has another set.
+func stops(target string) string {
+	if target == "DROP" {
+		return "x"
+	}
+	return ""
+}
+
+// of is what the name of a set has in it that decides where packets go: its members are
+// part of that, and change with the translations.
+func of(cidrs []netip.Prefix) string {
+	if len(cidrs) <= inlineSources {
+		return ""
+	}
+	h := fnv.New64a()
+	for _, c := range cidrs {
+		_, _ = h.Write([]byte(c.String() + " "))
+	}
+	return "/" + strconv.FormatUint(h.Sum64(), 36)
 }
 
 // cmpPrefix prefers what the rule names to what the match had.

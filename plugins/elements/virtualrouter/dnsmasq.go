@@ -53,6 +53,9 @@ func (r *side) dnsmasq() {
 		Start: conf.Content(), Test: []string{"dnsmasq", "--test", option},
 		After: []resource.ID{conf.ID(), resource.LinkID(r.r.NS, r.side.Link)}, Probes: r.probes(dhcp, dns),
 	}
+	if r.r.VPC != nil { // see listens
+		p.Device = r.side.Link
+	}
 	for _, s := range r.on.Subnets {
 		p.After = append(p.After, resource.AddrID(r.r.NS, r.side.Link, leg(s)))
 	}
@@ -274,23 +277,41 @@ type config struct {
 
 // lineOf adds a line that follows from a NIC.
 func (c *config) lineOf(nic *model.NIC, format string, args ...any) {
-	by := resource.Author{Pos: nic.Pos, NIC: nic.ID}
-	if n := len(c.authors); n > 0 && c.authors[n-1].By == by && c.authors[n-1].From+c.authors[n-1].N == c.lines {
-		c.authors[n-1].N++
-	} else {
-		c.authors = append(c.authors, resource.Lines{From: c.lines, N: 1, By: by})
-	}
+	c.from(nic)
 	c.line(format, args...)
 }
 
+// textOf adds a line that follows from a NIC, as it is.
+func (c *config) textOf(nic *model.NIC, text []byte) {
+	c.from(nic)
+	c.text(text)
+}
+
+// from tells that the next line follows from a NIC.
+func (c *config) from(nic *model.NIC) {
+	by := resource.Author{Pos: nic.Pos, NIC: nic.ID}
+	if n := len(c.authors); n > 0 && c.authors[n-1].By == by && c.authors[n-1].From+c.authors[n-1].N == c.lines {
+		c.authors[n-1].N++
+		return
+	}
+	c.authors = append(c.authors, resource.Lines{From: c.lines, N: 1, By: by})
+}
+
 func (c *config) line(format string, args ...any) {
-	s := fmt.Sprintf(format, args...)
-	c.WriteString(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return -1
+	var room [128]byte
+	c.text(fmt.Appendf(room[:0], format, args...))
+}
+
+// text adds a line without what would end it.
+func (c *config) text(line []byte) {
+	from := 0
+	for i, b := range line {
+		if b < ' ' || b == 0x7f {
+			c.Write(line[from:i])
+			from = i + 1
 		}
-		return r
-	}, s))
+	}
+	c.Write(line[from:])
 	c.WriteByte('\n')
 	c.lines++
 }

@@ -62,6 +62,7 @@ func (r *router) draft() {
 	r.haproxy()
 	r.vpn()
 	r.bgp()
+	r.publish()
 	r.pair()
 }
 

@@ -27,6 +27,8 @@ const (
 	// statistics and changes nothing.
 	haproxySocket = "weft-lb"
 	haproxyPeers  = "weft-lb-peers"
+	// balanceSocket is that of HAProxy's keeper (reconcile/balance).
+	balanceSocket = "@weft-balance"
 	appCookieSize = 200 << 10
 )
 
@@ -34,7 +36,7 @@ const (
 // is one for all of them, and reads another configuration without losing a
 // connection: a new process takes the listening sockets over from the old one,
 // which serves those that it has, and the tables of who sticks to whom come along by
-// the socket for peers.
+// the socket for peers. A keeper sees to that, and leaves out who has no certificate.
 func (r *router) haproxy() {
 	var list []*model.Balancer
 	for _, b := range r.r.Balancers {
@@ -46,22 +48,28 @@ func (r *router) haproxy() {
 		return
 	}
 	dir := "routers/" + r.r.NS + "/haproxy"
-	at := []string{"haproxy", "-C", "{run}/" + dir, "-L", "weft", "-f", "{run}/" + dir + "/haproxy.cfg"}
 	conf := r.file(dir+"/haproxy.cfg", r.haproxyConf(list))
+	argv := []string{"{weft}", "balance-serve", "--dir", "{run}/" + dir}
 	p := resource.Process{
 		Name: r.r.NS + "/haproxy", NS: r.r.NS,
-		Argv: slices.Insert(slices.Clone(at), 1, "-W"),
-		Load: conf.Content(), Reload: "USR2",
-		Test:   slices.Insert(slices.Clone(at), 1, "-c"),
-		After:  []resource.ID{conf.ID()},
-		Probes: []resource.Probe{{Service: "lb", Kind: resource.ProbeHAProxy, Path: "@" + haproxySocket}},
+		Argv: append(slices.Clone(argv), "--state", "{state}"),
+		Load: conf.Content(), Reload: "HUP",
+		Test:  append(slices.Clone(argv), "--test"),
+		After: []resource.ID{conf.ID()},
+		Probes: []resource.Probe{
+			{Service: "lb", Kind: resource.ProbeHAProxy, Path: "@" + haproxySocket},
+			{Service: "lb/configuration", Kind: resource.ProbeUnix, Path: balanceSocket, Ask: "\n", Want: "Loaded", Outside: true},
+		},
 	}
 	addrs := map[resource.ID]bool{}
 	for _, b := range list {
 		if f, ok := pemOf(dir, b); ok {
+			// Not before the process: a certificate that cannot be used is its balancer's
+			// trouble, and the keeper takes it in when it comes.
 			r.ask(f, b.Doc.At("spec.tls"))
-			p.After = append(p.After, f.ID())
-			p.Load = p.Load*31 + f.Content()
+			p.Probes = append(p.Probes, resource.Probe{
+				Service: "lb/" + b.ID.Account + "/" + b.ID.Name, Kind: resource.ProbeUnix, Path: balanceSocket, Ask: balancerName(b) + "\n", Want: "Serves", Outside: true,
+			})
 		}
 		if id := r.balancedAt(b); !addrs[id] {
 			addrs[id] = true
@@ -87,6 +95,7 @@ func pemOf(dir string, b *model.Balancer) (resource.File, bool) {
 	return resource.File{
 		Path: dir + "/" + pemName(b), Mode: 0o600,
 		Parts: []resource.Part{{Text: text.String()}, {Secret: b.Spec.TLS.Key.SecretFile}},
+		Test:  []string{"{weft}", "balance-serve", "--pem", "{file}"},
 	}, true
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -85,11 +86,12 @@ func haproxyTakes(t *testing.T, in *resource.Intent) {
 	set, dir := in.Set(), t.TempDir()
 	write(t, set, dir)
 	for _, e := range set {
-		p, ok := e.State.(resource.Process)
-		if !ok || len(p.Test) == 0 || p.Test[0] != "haproxy" {
+		f, ok := e.State.(resource.File)
+		if !ok || path.Base(f.Path) != "haproxy.cfg" {
 			continue
 		}
-		argv := expand(p.Test, dir)
+		file := filepath.Join(dir, f.Path)
+		argv := []string{"haproxy", "-c", "-C", filepath.Dir(file), "-L", "weft", "-f", file}
 		if out, err := exec.Command(tool(t, argv[0]), argv[1:]...).CombinedOutput(); err != nil || strings.Contains(string(out), "WARNING") {
 			t.Errorf("%v: %s", err, out)
 		}

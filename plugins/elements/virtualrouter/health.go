@@ -87,6 +87,26 @@ func (r *side) probes(dhcp, dns bool) []resource.Probe {
 			Service: "dhcp" + r.suffix(), Kind: resource.ProbeDHCP, At: s.RouterIP.String(), Ask: nic.MAC.String(), Want: nic.IP.String(), Link: r.side.Port,
 		})
 	}
+	return append(out, r.probes6()...)
+}
+
+// probes6 of dnsmasq: the prefix that it has to advertise, and a guest that it has to
+// lease an address of it to.
+func (r *side) probes6() []resource.Probe {
+	x := r.on.IP6
+	if x == nil || x.Foreign {
+		return nil
+	}
+	out := []resource.Probe{{
+		Service: "ra" + r.suffix(), Kind: resource.ProbeRA, At: x.Router.String(), Want: x.CIDR.Masked().String(), Link: r.side.Port,
+	}}
+	for _, nic := range r.on.NICs {
+		if r.dhcp6() && nic.IP6.IsValid() {
+			return append(out, resource.Probe{
+				Service: "dhcp6" + r.suffix(), Kind: resource.ProbeDHCP6, At: x.Router.String(), Ask: nic.MAC.String(), Want: nic.IP6.String(), Link: r.side.Port,
+			})
+		}
+	}
 	return out
 }
 

@@ -7,7 +7,6 @@ import (
 
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/plugin"
-	"weft.dev/reconcile/plugin/pipeline"
 	"weft.dev/reconcile/resource"
 	"weft.dev/schema"
 )
@@ -100,7 +99,7 @@ func (r *side) guest6() netip.Prefix {
 
 // linkLocal is what guests know the router as, and what it asks its neighbours from.
 func linkLocal(m schema.MAC) netip.Prefix {
-	return netip.PrefixFrom(pipeline.LinkLocal(m).Addr(), 64)
+	return netip.PrefixFrom(m.LinkLocal(), 64)
 }
 
 func (r *router) addr6(link string, p netip.Prefix) {
@@ -134,13 +133,15 @@ func (r *side) sysctls6() {
 	if r.on.IP6.Foreign {
 		return // it is a machine among others
 	}
+	// What a service answers the router itself goes that way: see health.Net.
+	r.ask(resource.Sysctl{NS: ns, Key: "net.ipv6.conf.lo.disable_ipv6", Value: "0", After: append(slices.Clone(guards), off)})
 	r.ask(resource.Sysctl{NS: ns, Key: "net.ipv6.conf.all.forwarding", Value: "1", After: guards})
 }
 
 // chains6 is chains for IPv6: the same egress, and what comes in by the network's
 // ingress rules only.
 func (r *side) chains6() {
-	r.chain("filter", "INPUT", "DROP", r.input6())
+	r.chain("filter", "INPUT", "DROP", append(r.input6(), r.bgpRules(6)...))
 	var forward []resource.Rule
 	for _, route := range r.routes6() { // see forward
 		forward = append(forward, rule("route", match{In: r.side.Link, Out: r.side.Link, Dst: route.CIDR.Masked()}, "ACCEPT", r.n.Doc.PosOf(route.At)))
@@ -161,9 +162,9 @@ func (r *side) chains6() {
 		jump("ingress", match{In: r.r.Legs[0].Link, Out: r.side.Link, Dst: r.on.IP6.CIDR}, "INGRESS")))
 	r.chain("filter", "EGRESS", "", r.egress())
 	r.chain("filter", "INGRESS", "", r.comingIn())
-	r.chain("mangle", "FORWARD", "ACCEPT", []resource.Rule{
+	r.chain("mangle", "FORWARD", "ACCEPT", append([]resource.Rule{
 		rule("mss", match{Proto: "tcp", SYN: true}, "CLAMPMSS"),
-	})
+	}, r.counting6(towards)...))
 }
 
 // inside6 lists what lies on the guests' side. From behind a route machines get out
@@ -209,7 +210,7 @@ func (r *side) input6() []resource.Rule {
 		port("dns", "udp", 53, r.on.IP6.CIDR)
 		port("dns", "tcp", 53, r.on.IP6.CIDR)
 	}
-	return append(out, r.bgpRules(6)...)
+	return out
 }
 
 // comingIn says what may begin from outside where nothing is translated.

@@ -103,23 +103,60 @@ func secretsOf(dir string, nic *model.NIC) iter.Seq2[string, resource.File] {
 	}
 }
 
-// guests is the file of what anybody may see: a line of JSON for each guest.
+// guests is the file of what anybody may see: a line of JSON for each guest, written
+// by hand because a cloud has many.
 func (r *side) guests() *config {
 	c := &config{authors: make([]resource.Lines, 0, len(r.on.NICs))}
+	c.Grow(512 * len(r.on.NICs))
+	var line []byte
 	for _, nic := range r.on.NICs {
-		var has []string
-		for _, f := range secretsOf("", nic) {
-			has = append(has, path.Base(path.Dir(f.Path)))
+		ip, _ := nic.IP.MarshalText() // never fails; nothing for a guest without IPv4
+		line = append(line[:0], `{"ip":`...)
+		line = appendJSON(line, string(ip))
+		line = append(line, `,"id":`...)
+		line = appendJSON(line, plugin.InstanceID(nic))
+		line = append(line, `,"nic":`...)
+		line = appendJSON(line, fileOf(nic))
+		line = append(line, `,"keys":{`...)
+		for i, d := range plugin.MetaData(r.n, r.r, nic) {
+			line = appendJSON(comma(line, i), d.Key)
+			line = appendJSON(append(line, ':'), d.Value)
 		}
-		c.lineOf(nic, "%s", jsonOf(struct {
-			IP   netip.Addr        `json:"ip"`
-			ID   string            `json:"id"`
-			NIC  string            `json:"nic"`
-			Keys map[string]string `json:"keys"`
-			Has  []string          `json:"has,omitempty"`
-		}{nic.IP, plugin.InstanceID(nic), fileOf(nic), plugin.MetaData(r.n, r.r, nic), has}))
+		line = append(line, '}')
+		has := 0
+		for _, f := range secretsOf("", nic) {
+			if has == 0 {
+				line = append(line, `,"has":[`...)
+			}
+			line = appendJSON(comma(line, has), path.Base(path.Dir(f.Path)))
+			has++
+		}
+		if has > 0 {
+			line = append(line, ']')
+		}
+		c.textOf(nic, append(line, '}'))
 	}
 	return c
+}
+
+// comma goes before all but the first of a list.
+func comma(b []byte, i int) []byte {
+	if i > 0 {
+		b = append(b, ',')
+	}
+	return b
+}
+
+// appendJSON adds a string, which is quick where nothing in it must be escaped.
+func appendJSON(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || strings.IndexByte(`"\<>&`, c) >= 0 {
+			return append(b, jsonOf(s)...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
 }
 
 // metadataRules lets guests ask, by the addresses that they are known by.

@@ -18,9 +18,9 @@ import (
 // neighbours need not learn another.
 //
 // They hear each other in one of their guest networks, by addresses of their
-// own and as unicast: guests hear nothing of it, and cannot speak for them because
-// weft lets no guest use an address of another, but those with antiSpoof: false, whom
-// their network trusts. conntrackd goes the same way.
+// own and as unicast: guests hear nothing of it, and cannot speak for them, because
+// what is theirs no guest may use, not even one with antiSpoof: false (see
+// model.Reserved). conntrackd goes the same way.
 
 const (
 	// advert is how often the primary says that it lives, in seconds. Three are
@@ -28,6 +28,10 @@ const (
 	// 0.3 s without service), but a host that stands still for a moment then
 	// costs a change.
 	advert = "0.2"
+	// spread is the pause between two announcements on a link, in seconds: a tunnel that
+	// nobody used yet loses what comes before its other end is found, and the next round
+	// is a second later.
+	spread = "0.05"
 	// prefer and second are priorities. They are far apart so that of two that begin
 	// at once the first speaks a whole 80 ms before the other would.
 	prefer = 200
@@ -245,6 +249,8 @@ func (r *router) keepalived() *config {
 		c.line("vrrp_garp_master_delay 1")
 		c.line("vrrp_garp_master_repeat 3")
 		c.line("vrrp_garp_master_refresh 30")
+		c.line("vrrp_garp_interval %s", spread)
+		c.line("vrrp_gna_interval %s", spread)
 		c.line("dynamic_interfaces")
 		c.line("max_auto_priority 50") // it is scheduled before others once it was late
 	})

@@ -2,7 +2,9 @@ package virtualrouter
 
 import (
 	"net/netip"
+	"slices"
 
+	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/resource"
 )
 
@@ -23,10 +25,11 @@ const (
 
 // counter is the chain that counts for an address.
 func (r *router) counter(direction string, a netip.Addr) string {
+	word := "IN_"
 	if direction == away {
-		return "OUT_" + a.String()
+		word = "OUT_"
 	}
-	return "IN_" + a.String()
+	return resource.Short(28, word+a.String())
 }
 
 // meters asks for the counters of the public addresses, and for the chains that lead
@@ -46,6 +49,54 @@ func (r *router) meters() {
 	}
 	r.chain("mangle", "INPUT", "ACCEPT", r.counting(towards))
 	r.chain("mangle", "POSTROUTING", "ACCEPT", r.counting(away))
+	if r.r.IP6().IsValid() {
+		six := *r
+		six.family = 6
+		six.meters6()
+	}
+}
+
+// meters6 asks for the counters of the router's addresses of IPv6: what passes by the
+// public link is told by its address, whoever of the guests it is from, as for IPv4 where
+// nothing is translated.
+func (r *router) meters6() {
+	for _, l := range r.legs6() {
+		for _, direction := range []string{towards, away} {
+			r.ask(resource.Chain{
+				NS: r.r.NS, Family: 6, Table: "mangle", Name: r.counter(direction, l.IP6.Addr()),
+				Rules: []resource.Rule{rule("count", match{}, "ACCEPT")},
+				Meter: &resource.Meter{Of: "publicip", Name: l.IP6.Addr().String(), Account: r.r.ID.Account, Direction: direction},
+			})
+		}
+	}
+	// What neighbours say to each other is not counted; of IPv4 it is none either.
+	neighbours := make([]resource.Rule, 0, len(discovery))
+	for _, t := range discovery {
+		neighbours = append(neighbours, rule("neighbour", match{Proto: "icmpv6", ICMPType: t + 1}, "ACCEPT"))
+	}
+	r.chain("mangle", "INPUT", "ACCEPT", slices.Concat(neighbours, r.counting6(towards)))
+	r.chain("mangle", "POSTROUTING", "ACCEPT", slices.Concat(neighbours, r.counting6(away)))
+}
+
+// discovery are the messages of RFC 4861 between a router and its neighbours.
+var discovery = []int{133, 134, 135, 136, 137}
+
+// legs6 are the legs with an address of IPv6.
+func (r *router) legs6() []*model.Leg {
+	return slices.DeleteFunc(slices.Clone(r.r.Legs), func(l *model.Leg) bool { return !l.IP6.IsValid() })
+}
+
+// counting6 is counting for IPv6.
+func (r *router) counting6(direction string) []resource.Rule {
+	var out []resource.Rule
+	for _, l := range r.legs6() {
+		m := match{In: l.Link}
+		if direction == away {
+			m = match{Out: l.Link}
+		}
+		out = append(out, jump("count", m, r.counter(direction, l.IP6.Addr())))
+	}
+	return out
 }
 
 // counting are the rules that count what comes in, for the end of mangle's FORWARD and
@@ -58,11 +109,11 @@ func (r *router) counting(direction string) []resource.Rule {
 		}
 		return match{In: link, Dst: host(a)}
 	}
-	var out []resource.Rule
+	all := r.addresses()
+	out := make([]resource.Rule, 0, 2*len(all)+len(r.r.IPs)+1)
 	count := func(m match, a netip.Addr) {
 		out = append(out, jump("count", m, r.counter(direction, a)))
 	}
-	all := r.addresses()
 	for _, a := range all {
 		m := by(a.leg.Link, netip.Addr{})
 		m.OrigDst = host(a.addr)

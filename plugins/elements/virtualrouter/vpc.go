@@ -91,9 +91,9 @@ func (r *router) vpcChains() {
 	six.chain("filter", "INPUT", "DROP", six.vpcInput6())
 	six.chain("filter", "FORWARD", "DROP", six.vpcForward())
 	six.lists()
-	six.chain("mangle", "FORWARD", "ACCEPT", []resource.Rule{
+	six.chain("mangle", "FORWARD", "ACCEPT", append([]resource.Rule{
 		rule("mss", match{Proto: "tcp", SYN: true}, "CLAMPMSS"),
-	})
+	}, six.counting6(towards)...))
 	for _, s := range r.sides() {
 		s.addrs6()
 	}
@@ -112,8 +112,11 @@ func (r *router) vpcInput6() []resource.Rule {
 		}
 		out = append(out, rules...)
 	}
-	return out
+	return append(out, r.bgpRules(6)...)
 }
+
+// plain reports whether nothing of the family is translated.
+func (r *router) plain() bool { return r.family == 6 || r.routed() }
 
 // listed is the chain of an ACL and a direction.
 func listed(l *model.ACL, ingress bool) string {
@@ -170,7 +173,7 @@ func (r *router) entries(l *model.ACL, ingress bool) []resource.Rule {
 		if x.Action == "Allow" {
 			target = "RETURN"
 		}
-		for _, m := range r.ends(m, kind, l.Name+"/"+x.Name, x.Sources, x.Destinations, at) {
+		for _, m := range r.ends(m, kind+stops(target), l.Name+"/"+x.Name, x.Sources, x.Destinations, at) {
 			out = append(out, rule(x.Name, m, target, at))
 		}
 	}
@@ -214,7 +217,7 @@ func (r *router) vpcForward() []resource.Rule {
 		out = append(out, jump("route", m, listed(x.Side.ACL, false)), jump("route", m, listed(x.Side.ACL, true)), rule("route", m, "ACCEPT", x.Pos))
 	}
 	out = append(out, rule("invalid", match{CT: []string{"INVALID"}}, "DROP"))
-	if r.family == 6 { // there is no rp_filter for IPv6
+	if r.plain() { // rp_filter is IPv4's, and knows nothing of what is no tier
 		for _, l := range r.r.Legs {
 			for _, p := range r.within() {
 				out = append(out, rule("spoofed", match{In: l.Link, Src: p}, "DROP"))
@@ -267,21 +270,35 @@ func (r *router) vpcWays() []resource.Rule {
 				rule("gateway", match{In: g.Leg.Link, Out: link}, "ACCEPT", g.Doc.Pos))
 		}
 		for _, l := range r.r.Legs {
-			if r.family == 6 {
-				out = append(out, rule("outbound", match{In: link, Out: l.Link, Src: s.on.IP6.CIDR}, "ACCEPT"), rule("inbound", match{In: l.Link, Out: link, Dst: s.on.IP6.CIDR}, "ACCEPT"))
-				continue
-			}
-			for _, src := range r.leavers(l, within) {
-				out = append(out, rule("outbound", match{In: link, Out: l.Link, Src: src}, "ACCEPT"))
-			}
-			out = append(out, rule("inbound", match{In: l.Link, Out: link, CT: []string{"DNAT"}}, "ACCEPT"))
+			out = append(out, s.world(l, within)...)
 		}
 	}
 	return out
 }
 
-// vpcNAT translates what comes in at public addresses, and what leaves. A guest that
-// calls a public address of its own tier is answered through the router; those of
+// world is the way from a tier to the world by a leg, and back: to what is translated,
+// or else to guests.
+func (r *side) world(l *model.Leg, within []netip.Prefix) []resource.Rule {
+	leave, enter := match{In: r.side.Link, Out: l.Link}, match{In: l.Link, Out: r.side.Link}
+	switch {
+	case r.family == 6:
+		within, enter.Dst = []netip.Prefix{r.on.IP6.CIDR}, r.on.IP6.CIDR
+	case r.routed():
+		within, enter.Dst = r.inside(), r.n.CIDR
+	default:
+		within, enter.CT = r.leavers(l, within), []string{"DNAT"}
+	}
+	var out []resource.Rule
+	for _, src := range within {
+		leave.Src = src
+		out = append(out, rule("outbound", leave, "ACCEPT"))
+	}
+	return append(out, rule("inbound", enter, "ACCEPT"))
+}
+
+// vpcNAT translates what comes in at public addresses, and what leaves; where nothing of
+// that is, there may yet be balancers of udp, and private gateways with sourceNat. A guest
+// that calls a public address of its own tier is answered through the router; those of
 // others keep their address, which the lists are about.
 func (r *router) vpcNAT() {
 	pre, static := r.translated()
@@ -302,11 +319,17 @@ func (r *router) vpcNAT() {
 			})
 		}
 	}
+	translates := !r.routed() || len(pre) > 0
 	for _, s := range r.sides() {
-		post = append(post, resource.Rule{
-			Name: "hairpin", Match: match{Src: s.n.CIDR, Dst: s.n.CIDR, Out: s.side.Link, CT: []string{"DNAT"}},
-			Do: resource.Verdict{Target: "SNAT", To: s.side.IP},
-		})
+		if translates {
+			post = append(post, resource.Rule{
+				Name: "hairpin", Match: match{Src: s.n.CIDR, Dst: s.n.CIDR, Out: s.side.Link, CT: []string{"DNAT"}},
+				Do: resource.Verdict{Target: "SNAT", To: s.side.IP},
+			})
+		}
+	}
+	if !translates && len(post) == 0 {
+		return
 	}
 	r.chain("nat", "PREROUTING", "ACCEPT", pre)
 	r.chain("nat", "POSTROUTING", "ACCEPT", post)

@@ -2,6 +2,7 @@ package virtualrouter
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"weft.dev/plugins/plugintest"
@@ -71,6 +72,27 @@ func TestReachOfVPC(t *testing.T) {
 	}
 }
 
+// TestReachOfRoutedVPC: where nothing is translated, what the world may is told by the
+// tiers' own addresses.
+func TestReachOfRoutedVPC(t *testing.T) {
+	in := plugintest.Intent(t, registry, "vpc-routed")
+	var got []string
+	for _, w := range reach.Of(in.Fragment("vpc/acme/shop")) {
+		if strings.HasPrefix(w.From, "internet") || strings.HasPrefix(w.To, "internet") {
+			got = append(got, w.String())
+		}
+	}
+	want := []string{
+		"internet -> 100.64.1.0/24 443/tcp", "internet -> 100.64.2.0/24 53/udp", "internet -> 100.64.2.0/24 8080/tcp",
+		"internet -> 2001:db8:100:bfd8::/64 443/tcp", "internet -> 203.0.113.52 icmp",
+		"vpc/acme/shop 100.64.1.0/24 -> internet tcp", "vpc/acme/shop 172.16.0.0/16 -> internet tcp", "vpc/acme/shop 2001:db8:100:bfd8::/64 -> internet by IPv6 tcp",
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 // TestPacketsOfVPC: what somebody in a tier, on the public wire or in a private network
 // may try on a VPC, and on a router that translates nothing.
 func TestPacketsOfVPC(t *testing.T) {
@@ -107,6 +129,25 @@ func TestPacketsOfVPC(t *testing.T) {
 		{"what it names for others", "routed", public, "192.0.2.9", "100.64.1.11", "tcp", 22, ""},
 		{"what is behind a route", "routed", public, "192.0.2.9", "172.16.3.4", "tcp", 443, ""},
 		{"the gateway from outside", "routed", public, "192.0.2.9", "100.64.1.1", "icmp", 8, ""},
+
+		{"a tier where nothing is translated", "vpc-routed", public, "192.0.2.9", "100.64.1.11", "tcp", 443, "100.64.1.11:443"},
+		{"whom its list refuses", "vpc-routed", public, "192.0.2.66", "100.64.1.11", "tcp", 443, ""},
+		{"another port of it", "vpc-routed", public, "192.0.2.9", "100.64.1.11", "tcp", 80, ""},
+		{"what its list allows a part of the VPC that is no tier", "vpc-routed", public, "100.64.9.9", "100.64.1.11", "tcp", 22, ""},
+		{"and another tier", "vpc-routed", app, "100.64.2.11", "100.64.1.11", "tcp", 22, ""},
+		{"its gateway from the wire", "vpc-routed", public, "192.0.2.9", "100.64.1.1", "icmp", 8, ""},
+		{"no tier from the wire", "vpc-routed", public, "192.0.2.9", "100.64.9.9", "tcp", 443, ""},
+		{"what is behind a tier, from the wire", "vpc-routed", public, "192.0.2.9", "172.16.0.9", "tcp", 443, ""},
+		{"the router from the wire", "vpc-routed", public, "192.0.2.9", "203.0.113.52", "tcp", 179, ""},
+		{"the router by its peer", "vpc-routed", public, "203.0.113.1", "203.0.113.52", "tcp", 179, "203.0.113.52:179"},
+		{"an inner balancer from the wire, whose members it reaches", "vpc-routed", public, "192.0.2.9", "100.64.2.5", "tcp", 80, ""},
+		{"its members", "vpc-routed", public, "192.0.2.9", "100.64.2.11", "tcp", 8080, "100.64.2.11:8080"},
+		{"one of udp", "vpc-routed", public, "192.0.2.9", "100.64.2.5", "udp", 53, ""},
+		{"one of udp by the tier beside", "vpc-routed", web, "100.64.1.11", "100.64.2.5", "udp", 53, ""},
+		{"a tier that answers only, out", "vpc-routed", app, "100.64.2.11", "192.0.2.9", "tcp", 80, ""},
+		{"out as it is", "vpc-routed", web, "100.64.1.11", "192.0.2.9", "tcp", 80, "192.0.2.9:80"},
+		{"out with an address of the other tier", "vpc-routed", web, "100.64.2.11", "192.0.2.9", "tcp", 80, ""},
+		{"a tier from the wire by IPv6", "vpc-routed", public, "2001:db8:7::9", "2001:db8:100:bfd8::5", "tcp", 443, "[2001:db8:100:bfd8::5]:443"},
 
 		{"a tier from the wire by IPv6", "vpc-dual", public, "2001:db8:1::9", "2001:db8:100:1::5", "tcp", 80, "[2001:db8:100:1::5]:80"},
 		{"another port of it", "vpc-dual", public, "2001:db8:1::9", "2001:db8:100:1::5", "tcp", 22, ""},

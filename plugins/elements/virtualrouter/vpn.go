@@ -26,11 +26,14 @@ const wireGuardOverhead = 80
 // and nothing else, so that a change of one connection leaves the others alone.
 func (r *router) vpn() {
 	r.vpnOutput()
-	if slices.ContainsFunc(r.r.VPNs, (*model.VPN).IPsec) {
+	if slices.ContainsFunc(r.r.VPNs, (*model.VPN).IKE) {
 		r.ipsec()
 	}
 	for _, v := range r.r.VPNs {
-		if v.Link != "" {
+		switch {
+		case v.L2TP():
+			r.l2tp(v)
+		case v.Link != "":
 			r.wireguard(v)
 		}
 	}
@@ -80,33 +83,39 @@ func (r *router) ipsec() {
 		p.Argv = append(p.Argv, "--same-user")
 	}
 	secret := func(v *model.VPN, s *schema.Secret, name, field string) string {
-		f := resource.File{Path: dir + "/" + name, Mode: 0o600, Parts: []resource.Part{{Secret: s.SecretFile}}}
+		f := resource.File{Path: dir + "/" + name, Mode: 0o600, Parts: []resource.Part{{Secret: s.SecretFile, Optional: true}}}
 		r.ask(f, v.Doc.At("spec."+field))
 		p.After = append(p.After, f.ID())
 		return name
 	}
 	for _, v := range r.r.VPNs {
+		if v.L2TP() {
+			r.l2tpTransport(v, list)
+			list.item(map[string]any{
+				"secret": vpnName(v), "of": v.Name(), "kind": "IKE", "owners": []string{r.vpnAt(v).String()}, "file": secret(v, v.Remote.PSK, "users/"+v.ID.Name, "psk"),
+			})
+		}
 		if !v.IPsec() {
 			continue
 		}
 		p.Probes = append(p.Probes, resource.Probe{
-			Service: "vpn/" + v.Name(), Kind: resource.ProbeUnix, Path: "@weft-ipsec", Ask: v.Name() + "\n", Want: "Connected", Outside: true,
+			Service: "vpn/" + v.Name(), Kind: resource.ProbeVPN, At: r.vpnAt(v).String(), Path: "@weft-ipsec", Ask: v.Name() + "\n", Want: "Connected", Outside: true,
 		})
 		if v.Site != nil {
 			r.site(v, list)
 			list.item(map[string]any{
-				"secret": vpnName(v), "kind": "IKE", "owners": []string{r.vpnAt(v).String(), v.Site.Peer.Gateway.String()},
+				"secret": vpnName(v), "of": v.Name(), "kind": "IKE", "owners": []string{r.vpnAt(v).String(), v.Site.Peer.Gateway.String()},
 				"file": secret(v, v.Site.PSK, "psk/"+v.ID.Name, "psk"),
 			})
 			continue
 		}
 		r.remote(v, list)
-		list.item(map[string]any{"key": vpnName(v), "file": secret(v, v.Remote.Key, "keys/"+v.ID.Name, "key")})
+		list.item(map[string]any{"key": vpnName(v), "of": v.Name(), "file": secret(v, v.Remote.Key, "keys/"+v.ID.Name, "key")})
 		for i, u := range v.Users {
 			// A user's name is no name of a file: "." may be in it.
 			path := fmt.Sprintf("passwords/%s/%s", v.ID.Name, resource.Short(60, "user", u.Spec.Name))
 			list.item(map[string]any{
-				"secret": vpnName(v) + "/" + u.Spec.Name, "kind": "EAP", "owners": []string{u.Spec.Name},
+				"secret": vpnName(v) + "/" + u.Spec.Name, "of": v.Name(), "kind": "EAP", "owners": []string{u.Spec.Name},
 				"file": secret(v, u.Spec.Password, path, fmt.Sprintf("users[%d].password", i)),
 			})
 		}
@@ -258,7 +267,7 @@ func (r *router) remote(v *model.VPN, list *config) {
 		if len(dns) > 0 {
 			c["dns"] = dns
 		}
-		list.item(section{"pool": name, "config": c})
+		list.item(section{"pool": name, "of": v.Name(), "config": c})
 	}
 	list.item(section{"connection": vpnName(v), "of": v.Name(), "config": section{
 		"version": "2", "local_addrs": []string{r.vpnAt(v).String()}, "remote_addrs": []string{"%any"},
@@ -295,8 +304,9 @@ func (r *side) vpnAsk(c *config) {
 			c.line("interface=%s", ipsecLink)
 			c.line("no-dhcp-interface=%s", ipsecLink)
 		default:
-			c.line("interface=%s", v.Link)
-			c.line("no-dhcp-interface=%s", v.Link)
+			link := strings.Replace(v.Link, "+", "*", 1)
+			c.line("interface=%s", link)
+			c.line("no-dhcp-interface=%s", link)
 		}
 	}
 	c.line("%s=%s", outer, model.PublicLink)
@@ -312,7 +322,7 @@ func (r *router) wireguard(v *model.VPN) {
 		list.item(section{"user": u.Spec.Name, "publicKey": u.Spec.PublicKey, "ips": []string{u.IP.String()}})
 	}
 	users := r.file(dir+"/users", list)
-	key := resource.File{Path: dir + "/key", Mode: 0o600, Parts: []resource.Part{{Secret: v.Remote.PrivateKey.SecretFile}}}
+	key := resource.File{Path: dir + "/key", Mode: 0o600, Parts: []resource.Part{{Secret: v.Remote.PrivateKey.SecretFile, Optional: true}}}
 	r.ask(key, v.Doc.At("spec.privateKey"))
 	p := resource.Process{
 		Name: ns + "/wireguard/" + v.ID.Name, NS: ns,
@@ -324,7 +334,7 @@ func (r *router) wireguard(v *model.VPN) {
 		Test:  []string{"{weft}", "wireguard-serve", "--dir", "{run}/" + dir, "--test"},
 		After: append([]resource.ID{users.ID(), key.ID()}, r.vpnAddrs()...),
 		Probes: []resource.Probe{{
-			Service: "vpn/" + v.Name(), Kind: resource.ProbeUnix, Path: "@weft-wireguard-" + v.Link, Ask: "\n", Want: "Connected",
+			Service: "vpn/" + v.Name(), Kind: resource.ProbeVPN, At: r.vpnAt(v).String(), Path: "@weft-wireguard-" + v.Link, Ask: "\n", Want: "Connected",
 		}},
 	}
 	for _, c := range v.Far() {

@@ -22,7 +22,7 @@ func TestHostileVPNs(t *testing.T) {
 // hostileVPNs shows each line of the file "connections" that nobody refuses.
 func hostileVPNs(t *testing.T, show func(line string)) {
 	t.Helper()
-	must := []string{"account", "network", "public-ip", "site", "psk", "private-key", "wireguard", "wireguard-user", "laptops", "user", "password"}
+	must := []string{"account", "network", "public-ip", "site", "psk", "private-key", "wireguard", "wireguard-user", "laptops", "user", "password", "road", "road-psk", "road-user", "road-password"}
 	plugintest.Hostile(t, registry, "testdata/hostile-vpn.yaml", must, func(field, value string, usual, got *resource.Intent) {
 		if d := differ(vpnForm(t, usual, func(string) {}), vpnForm(t, got, show)); d != "" {
 			t.Errorf("%s = %q changes the form: %s", field, value, d)
@@ -51,11 +51,11 @@ func vpnForm(t *testing.T, in *resource.Intent, show func(line string)) []string
 						show(line)
 					}
 				}
-			case "strongswan.conf":
+			case "strongswan.conf", "xl2tpd.conf", "options":
 				_, text, _ := strings.Cut(st.Parts[0].Text, "\n") // the first line says whose
 				out = append(out, text)
 			default:
-				if !strings.Contains(st.Path, "/ipsec/") && !strings.Contains(st.Path, "/wireguard/") {
+				if !strings.Contains(st.Path, "/ipsec/") && !strings.Contains(st.Path, "/wireguard/") && !strings.Contains(st.Path, "/l2tp/") {
 					continue
 				}
 				out = append(out, fmt.Sprint("file ", strings.Count(st.Path, "/"), len(st.Parts), st.Parts[0].Secret != "", st.Mode))

@@ -11,6 +11,9 @@ import (
 // protoESP is the protocol of IPsec's packets where no address translation is in between.
 const protoESP = "50"
 
+// l2tpPort is what L2TP uses inside IPsec, and never outside.
+var l2tpPort = []schema.PortRange{{From: model.PortL2TP, To: model.PortL2TP}}
+
 // vpnOuter lets the packets of tunnels come in at a public address: the call of a peer,
 // and for users anybody's.
 func (r *router) vpnOuter(addr netip.Addr) []resource.Rule {
@@ -24,10 +27,17 @@ func (r *router) vpnOuter(addr netip.Addr) []resource.Rule {
 			m.Src = host(v.Site.Peer.Gateway)
 		}
 		for _, p := range v.Ports() {
-			m.DstPorts = append(m.DstPorts, schema.PortRange{From: p, To: p})
+			if p != model.PortL2TP || !v.L2TP() {
+				m.DstPorts = append(m.DstPorts, schema.PortRange{From: p, To: p})
+			}
 		}
 		out = append(out, rule("vpn-"+v.ID.Name, m, "ACCEPT", v.Doc.Pos))
-		if v.IPsec() && r.r.Host.Facts.ESP {
+		if v.L2TP() {
+			inside := m
+			inside.IPsec, inside.DstPorts = "in", l2tpPort
+			out = append(out, rule("vpn-"+v.ID.Name, inside, "ACCEPT", v.Doc.Pos))
+		}
+		if v.IKE() && r.r.Host.Facts.ESP {
 			m.Proto, m.DstPorts = protoESP, nil
 			out = append(out, rule("vpn-"+v.ID.Name, m, "ACCEPT", v.Doc.Pos))
 		}
@@ -75,7 +85,7 @@ func (r *router) vpnInput() []resource.Rule {
 	return out
 }
 
-// linkFar is the other side of a VPN for rules that name its link beside: of WireGuard
+// linkFar is the other side of a VPN for rules that name its link beside: of WireGuard and L2TP
 // the link alone tells, since it takes from each user that user's own address only.
 func (r *router) linkFar(v *model.VPN) []netip.Prefix {
 	if v.Link != "" {
@@ -99,8 +109,15 @@ func (r *router) inner(v *model.VPN, m match) match {
 
 // vpnClear holds what is for the other side of a tunnel, which never leaves in the
 // clear: not while the tunnel is down, not of a connection that went through it before.
+// A connection from before the tunnel would not go through it, because its source is
+// translated, and one from the tunnel's time would leave with a guest's own address once
+// the tunnel is gone: both end.
 func (r *router) vpnClear() []resource.Rule {
-	return r.vpnHeld(func(*model.VPN) []netip.Prefix { return []netip.Prefix{{}} })
+	out := r.vpnHeld(func(*model.VPN) []netip.Prefix { return []netip.Prefix{{}} })
+	for i := range out {
+		out[i].Do.Ends = true
+	}
+	return out
 }
 
 // vpnHeld drops what is from one of near to the other side of a tunnel and leaves in the
@@ -127,7 +144,13 @@ func (r *router) vpnHeld(near func(*model.VPN) []netip.Prefix) []resource.Rule {
 // their balancers, or to users who asked for a name. What it says as itself, to a peer,
 // has its public address.
 func (r *router) vpnOutput() {
-	if rules := r.vpnHeld(func(v *model.VPN) []netip.Prefix { return v.Guests }); len(rules) > 0 {
+	rules := r.vpnHeld(func(v *model.VPN) []netip.Prefix { return v.Guests })
+	for _, v := range r.r.VPNs {
+		if a := r.vpnAt(v); v.L2TP() {
+			rules = append(rules, rule("vpn-"+v.ID.Name, match{Out: r.legOf(a), Src: host(a), Proto: "udp", SrcPorts: l2tpPort, IPsec: "clear"}, "DROP", v.Doc.Pos))
+		}
+	}
+	if len(rules) > 0 {
 		r.chain("filter", "OUTPUT", "ACCEPT", rules)
 	}
 }

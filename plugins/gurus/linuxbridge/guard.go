@@ -16,6 +16,12 @@ func (d *draft) guard(nic *model.NIC) *resource.Guard {
 		return g
 	}
 	g.Groups = d.groups(nic.Groups)
+	if r := d.reserved; r != nil {
+		g.Reserved = &resource.Reserved{Addrs: r.Addrs}
+		for _, m := range r.MACs {
+			g.Reserved.MACs = append(g.Reserved.MACs, m.String())
+		}
+	}
 	if g.Open || g.Any {
 		return g
 	}

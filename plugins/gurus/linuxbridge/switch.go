@@ -49,8 +49,9 @@ func (Switch) Carries(n *model.Network) string {
 
 // DesignSegment implements plugin.Switch.
 func (Switch) DesignSegment(n *model.Network, s *model.Segment, out *plugin.Draft) {
+	reserved := s.Reserved()
 	for _, h := range s.Hosts {
-		d := draft{n: n, on: s, host: h, out: out}
+		d := draft{n: n, on: s, host: h, out: out, reserved: reserved}
 		if d.join() {
 			d.guests()
 			d.router()
@@ -82,6 +83,8 @@ type draft struct {
 	host   *model.Host
 	out    *plugin.Draft
 	bridge string
+	// reserved is what the routers have for themselves.
+	reserved *model.Reserved
 }
 
 // join asks for the segment's bridge and its way to the other hosts; false where

@@ -74,8 +74,9 @@ func speaks6(nic *model.NIC) bool {
 
 // guest returns the rules of a NIC's port.
 func (d *draft) guest(nic *model.NIC, sym string) []resource.Flow {
+	strict := nic.Spec.AntiSpoof && len(nic.Spec.AllowedAddresses) == 0
 	if !nic.Spec.AntiSpoof {
-		return pipeline.Open(d.seg, sym, d.policy(nic))
+		return pipeline.Reserve(pipeline.Open(d.seg, sym, d.policy(nic)), sym, d.reserved, strict)
 	}
-	return pipeline.Guest(d.seg, sym, owned(d.n, nic), d.policy(nic))
+	return pipeline.Reserve(pipeline.Guest(d.seg, sym, owned(d.n, nic), d.policy(nic)), sym, d.reserved, strict)
 }

@@ -52,9 +52,9 @@ func declineSTT(s *model.Segment) string {
 func (Switch) DesignSegment(n *model.Network, s *model.Segment, out *plugin.Draft) {
 	seg := SegmentOf(n, s)
 	secondary(n, s, seg, out)
-	numbers := policies(n)
+	numbers, reserved := policies(n), s.Reserved()
 	for _, h := range s.Hosts {
-		d := draft{n: n, on: s, seg: seg, host: h, out: out, policies: numbers}
+		d := draft{n: n, on: s, seg: seg, host: h, out: out, policies: numbers, reserved: reserved}
 		d.guests()
 		d.firewall()
 		d.router()
@@ -99,8 +99,9 @@ type draft struct {
 	// the host.
 	policies map[string]uint32
 	groups   []*model.Groups
-	ports    []string      // symbols of local ports
-	made     []resource.ID // ports that weft plugs
+	reserved *model.Reserved // of the routers
+	ports    []string        // symbols of local ports
+	made     []resource.ID   // ports that weft plugs
 }
 
 func (d *draft) guests() {

@@ -42,11 +42,11 @@ func (h *Host) another(f func()) {
 }
 
 // Restart does what the restart of a daemon does: "vswitchd" loses all flows,
-// "host" everything but files.
+// "host" everything but files and what another server has.
 func (h *Host) Restart(what string) {
 	h.another(func() {
 		maps.DeleteFunc(h.has, func(id resource.ID, _ resource.Entry) bool {
-			return what == "host" && id.Kind != resource.KindFile || what == "vswitchd" && id.Kind == resource.KindFlows
+			return what == "host" && id.Kind != resource.KindFile && id.Kind != resource.KindRecord || what == "vswitchd" && id.Kind == resource.KindFlows
 		})
 	})
 }
@@ -138,6 +138,9 @@ func (h *Host) corrupt(id resource.ID) {
 		e.State = s
 	case resource.Process:
 		s.Load++
+		e.State = s
+	case resource.Record:
+		s.TTL++
 		e.State = s
 	case resource.Chain, resource.AddrSet, resource.Flows, resource.File:
 		up, _ := resource.Parent(s)

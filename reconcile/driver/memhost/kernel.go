@@ -2,17 +2,21 @@ package memhost
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"weft.dev/reconcile/resource"
 )
 
-// The longest names, as Linux, iptables and ipset have them.
+// The longest names, as Linux, iptables, ipset and DNS have them.
 const (
 	longestLink  = 15
 	longestChain = 28
 	longestSet   = 31
+
+	longestLabel  = 63
+	longestDomain = 253
 )
 
 // make puts e on the host or says why it cannot be there.
@@ -114,6 +118,8 @@ func names(st resource.State) error {
 		return longest("chain", s.Name, longestChain)
 	case resource.AddrSet:
 		return longest("set", s.Name, longestSet)
+	case resource.Record:
+		return record(s)
 	}
 	return nil
 }
@@ -166,4 +172,35 @@ func (h *Host) within(id resource.ID) map[resource.ID]bool {
 		}
 	}
 	return going
+}
+
+// record refuses what has no place in a message of DNS, or is not of its zone.
+func record(r resource.Record) error {
+	name := func(s string) error {
+		for label := range strings.SplitSeq(s, ".") {
+			if label == "" || len(label) > longestLabel || len(s) > longestDomain {
+				return fmt.Errorf("%q is no name of DNS", s)
+			}
+		}
+		return nil
+	}
+	if err := name(r.Name); err != nil {
+		return err
+	}
+	if r.Name != r.Zone && !strings.HasSuffix(r.Name, "."+r.Zone) {
+		return fmt.Errorf("%s is not in the zone %s", r.Name, r.Zone)
+	}
+	for _, v := range r.Values {
+		addr, err := netip.ParseAddr(v)
+		switch {
+		case r.Type == "PTR":
+			err = name(v)
+		case err == nil && addr.Is4() != (r.Type == "A"):
+			err = fmt.Errorf("%s is no value of type %s", v, r.Type)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -30,7 +30,11 @@ var (
 	}}
 	guest = resource.BridgePort{Bridge: "brvx-7", IfaceID: "acme/web-1/eth0", MAC: "02:00:00:00:00:01", Isolated: true}
 	limit = resource.Qdisc{Link: "brvx-7", Mbit: 10}
-	file  = resource.File{Path: "web/hosts", Mode: 0o644, Parts: []resource.Part{{Text: "10.1.1.1 gateway\n"}}}
+	name  = resource.Record{
+		Server: resource.Server{Endpoint: "udp:10.0.0.53:53"}, Zone: "example.org", Name: "web-1.example.org",
+		Type: "A", Values: []string{"10.1.1.5"}, TTL: 60,
+	}
+	file = resource.File{Path: "web/hosts", Mode: 0o644, Parts: []resource.Part{{Text: "10.1.1.1 gateway\n"}}}
 )
 
 func TestSuite(t *testing.T) {
@@ -72,6 +76,8 @@ func fixture(h *memhost.Host) drivertest.Fixture {
 	tag.VLAN = &resource.VLAN{Dev: "eth1", ID: 8}
 	open, faster := guest, limit
 	open.Isolated, faster.Mbit = false, 20
+	slow, moved, keyed := name, name, name
+	slow.TTL, moved.Values, keyed.Server.Key = 300, []string{"10.1.1.6"}, "weft"
 	taken := resource.ID{Kind: resource.KindNS, Name: "taken"}
 	return drivertest.Fixture{
 		New: func(*testing.T) driver.Driver { return h.Serve(resource.Kinds()...) },
@@ -85,6 +91,7 @@ func fixture(h *memhost.Host) drivertest.Fixture {
 			sample(vxlan, nil, fdb),
 			sample(guest, []resource.State{lan}, open),
 			sample(limit, []resource.State{lan}, faster),
+			sample(name, nil, slow, moved, keyed),
 		},
 		Foreign: []drivertest.Foreign{{
 			Name: "namespace",
@@ -123,6 +130,9 @@ func TestRefusesLikeAKernel(t *testing.T) {
 	}
 	second := resource.Link{NS: "acme-web", Name: "eth1", Host: "web-eth1"}
 	long := strings.Repeat("x", 16)
+	strange, six6, labelled, again := name, name, name, name
+	strange.Name, six6.Values, again.Server.Endpoint = "web-1.example.com", []string{"2001:db8::1"}, "tcp:10.0.0.53:53"
+	labelled.Name = strings.Repeat("x", 64) + ".example.org"
 	system := bridge
 	system.Datapath = "system"
 	six := set
@@ -152,6 +162,10 @@ func TestRefusesLikeAKernel(t *testing.T) {
 		{"bridge in a bridge", []resource.State{lan}, resource.BridgePort{Bridge: "brvx-7", Name: "brvx-7"}, false, "is a bridge itself"},
 		{"vlan of nothing", nil, vlan, false, "net.link /eth1 does not exist"},
 		{"one vni twice", []resource.State{vxlan}, resource.Link{Name: "vxlan8", VXLAN: vxlan.VXLAN}, false, "is held by net.link /vxlan7"},
+		{"name of another zone", nil, strange, false, "is not in the zone"},
+		{"address of another family", nil, six6, false, "is no value of type A"},
+		{"long label", nil, labelled, false, "is no name of DNS"},
+		{"one name told twice", []resource.State{name}, again, false, "is held by dns.record udp:10.0.0.53:53/example.org/web-1.example.org/A"},
 		{"port of flows", []resource.State{bridge}, resource.Flows{Bridge: "br0", Owner: owner, Ports: []resource.ID{{Kind: resource.KindPort, Name: "p0"}}}, false, "ovs.port p0 does not exist"},
 	}
 	for _, tt := range tests {

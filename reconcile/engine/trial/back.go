@@ -102,7 +102,7 @@ func GoBack(ctx context.Context, e *engine.Engine, back engine.Stored, o engine.
 			if locked.Holder == applier && applier != os.Getpid() && applier > 1 && time.Since(began) > stubborn {
 				_ = unix.Kill(applier, unix.SIGKILL) // it holds the lock: it is the one
 			}
-		case err == nil && r.Converged():
+		case err == nil && r.Settled():
 			return nil
 		case err == nil:
 			err = left(r)

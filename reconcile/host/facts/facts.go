@@ -5,6 +5,7 @@
 package facts
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"regexp"
@@ -16,8 +17,15 @@ import (
 )
 
 // LabVariable is set in everything that runs in a lab: there Open vSwitch is the
-// userspace datapath, whatever a Host document says.
-const LabVariable = "WEFT_LAB"
+// userspace datapath, whatever a Host document says, unless DatapathVariable names
+// the other one.
+const (
+	LabVariable      = "WEFT_LAB"
+	DatapathVariable = "WEFT_LAB_DATAPATH" // system or netdev
+)
+
+// LabDatapath is the datapath of a lab's switches.
+func LabDatapath() string { return cmp.Or(os.Getenv(DatapathVariable), "netdev") }
 
 var digits = regexp.MustCompile(`[0-9]+(\.[0-9]+)+`)
 
@@ -32,7 +40,7 @@ func Of(ctx context.Context, h *host.Host) model.Facts {
 	f.Rootless = rootless()
 	kernel(&f)
 	if os.Getenv(LabVariable) != "" {
-		f.Datapath = "netdev"
+		f.Datapath = LabDatapath()
 	}
 	if out, err := h.Run(ctx, "", nil, "iptables", "--version"); err == nil {
 		f.IPTables = "nft"

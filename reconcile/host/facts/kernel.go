@@ -35,6 +35,8 @@ func kernel(f *model.Facts) {
 		f.WireGuard = h.LinkAdd(&netlink.Wireguard{LinkAttrs: netlink.LinkAttrs{Name: "wg0"}}) == nil
 	})
 	<-done
-	_, err := os.Stat("/dev/ppp")
-	f.PPP = err == nil
+	f.PPP = false
+	if ppp, err := os.OpenFile("/dev/ppp", os.O_RDWR, 0); err == nil { // the name is there before the module
+		f.PPP = ppp.Close() == nil
+	}
 }

@@ -39,6 +39,9 @@ type NIC struct {
 //go:embed init.sh
 var initScript []byte
 
+//go:embed exec.sh
+var execScript []byte
+
 //go:embed run.sh
 var runScript []byte
 
@@ -61,7 +64,7 @@ func (m Image) Archive(g Guest, run Run) ([]byte, error) {
 		a.dir(dir)
 	}
 	a.add("init", modeProgram, initScript)
-	for name, script := range map[string][]byte{"run": runScript, "nic": nicScript, "hotplug": hotplugScript, "dhcp": dhcpScript} {
+	for name, script := range map[string][]byte{"run": runScript, "nic": nicScript, "hotplug": hotplugScript, "dhcp": dhcpScript, "exec": execScript} {
 		a.add("lib/guest/"+name, modeProgram, script)
 	}
 	a.add("etc/hostname", modeFile, []byte(word(g.Hostname)+"\n"))
@@ -70,7 +73,7 @@ func (m Image) Archive(g Guest, run Run) ([]byte, error) {
 	if err := m.addPrograms(a, run); err != nil {
 		return nil, err
 	}
-	if err := m.addModules(a); err != nil {
+	if err := m.addModules(a, cards); err != nil {
 		return nil, err
 	}
 	return a.bytes(), nil
@@ -99,8 +102,8 @@ func (m Image) addPrograms(a *archive, run Run) error {
 	return nil
 }
 
-func (m Image) addModules(a *archive) error {
-	files, err := m.modules()
+func (m Image) addModules(a *archive, wanted []string) error {
+	files, err := m.modules(wanted)
 	if err != nil {
 		return err
 	}

@@ -73,11 +73,11 @@ func kernelIn(root string) (kernel, modules string) {
 	return "", ""
 }
 
-// wanted are the drivers of a guest.
-var wanted = []string{"virtio_pci", "virtio_console", "virtio_net"}
+// cards are the drivers of a lab's guest.
+var cards = []string{"virtio_pci", "virtio_console", "virtio_net"}
 
 // modules returns the files of the wanted drivers and what they depend on, in the order in which they load.
-func (m Image) modules() ([]string, error) {
+func (m Image) modules(wanted []string) ([]string, error) {
 	builtin, err := os.ReadFile(filepath.Join(m.Modules, "modules.builtin"))
 	if err != nil {
 		return nil, err

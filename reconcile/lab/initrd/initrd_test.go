@@ -63,7 +63,7 @@ func TestArchive(t *testing.T) {
 	if to, err := os.Readlink(filepath.Join(dir, "bin/udhcpc")); err != nil || to != "/bin/busybox" {
 		t.Errorf("bin/udhcpc is %q (%v)", to, err)
 	}
-	for _, script := range []string{"init", "lib/guest/run", "lib/guest/nic", "lib/guest/hotplug", "lib/guest/dhcp"} {
+	for _, script := range []string{"init", "lib/guest/run", "lib/guest/nic", "lib/guest/hotplug", "lib/guest/dhcp", "lib/guest/exec"} {
 		if out, err := exec.Command(m.Busybox, "sh", "-n", filepath.Join(dir, script)).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", script, err, out)
 		}
@@ -81,7 +81,7 @@ func TestModulesInOrder(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	files, err := m.modules()
+	files, err := m.modules(cards)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"weft.dev/reconcile/host/facts"
 )
 
 // Files of the switch, where production has them.
@@ -110,7 +112,7 @@ func (n *Node) bootHost(ctx context.Context, h Host) error {
 			}
 			continue
 		}
-		add = append(add, "--", "--may-exist", "add-br", b.Name, "--", "set", "Bridge", b.Name, "datapath_type=netdev",
+		add = append(add, "--", "--may-exist", "add-br", b.Name, "--", "set", "Bridge", b.Name, "datapath_type="+facts.LabDatapath(),
 			"--", "set", "Interface", b.Name, "mtu_request="+strconv.Itoa(b.MTU)) // the switch lowers an MTU by itself, it raises none
 		for _, uplink := range b.Uplinks {
 			add = append(add, "--", "--may-exist", "add-port", b.Name, uplink)

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+
+	"weft.dev/reconcile/host/facts"
 )
 
 // bootInternet makes this node the world outside: it owns the gateways of the public ranges, answers HTTP with the
@@ -79,7 +81,7 @@ func (n *Node) gateways(ctx context.Context, gateways []Gateway) error {
 		if bridge == "" {
 			bridge = "br" + strconv.Itoa(len(bridges))
 			bridges[g.Uplink] = bridge
-			args = append(args, "--", "--may-exist", "add-br", bridge, "--", "set", "Bridge", bridge, "datapath_type=netdev",
+			args = append(args, "--", "--may-exist", "add-br", bridge, "--", "set", "Bridge", bridge, "datapath_type="+facts.LabDatapath(),
 				"--", "--may-exist", "add-port", bridge, g.Uplink)
 		}
 		args = append(args, "--", "--may-exist", "add-port", bridge, g.Link, "--", "set", "Interface", g.Link, "type=internal",

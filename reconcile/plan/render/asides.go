@@ -101,6 +101,9 @@ func unreadWords(u resource.Unread) string {
 	if u.NS == "" {
 		return string(u.Kind)
 	}
+	if u.Kind == resource.KindRecord {
+		return string(u.Kind) + " of server " + u.NS
+	}
 	return string(u.Kind) + " in namespace " + u.NS
 }
 

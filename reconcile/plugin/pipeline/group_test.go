@@ -268,7 +268,7 @@ func TestWhatAGuestOwns(t *testing.T) {
 		},
 	}
 	rules := slices.Concat(pipeline.Host(), pipeline.Guest(vx, "a", o, 0), pipeline.Port(vx, "r"), pipeline.Segment(vx, []string{"a", "r"}, nil))
-	linkLocal := pipeline.LinkLocal(mac(macA)).Addr().String()
+	linkLocal := mac(macA).LinkLocal().String()
 	if linkLocal != "fe80::ff:fe00:1" {
 		t.Errorf("link-local address %s", linkLocal)
 	}

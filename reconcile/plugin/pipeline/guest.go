@@ -87,18 +87,12 @@ func Guest(s plugin.Segment, sym string, o Owned, policy uint32) []resource.Flow
 		g.address(mac, p.CIDR)
 	}
 	if v6 {
-		g.address(o.MAC, LinkLocal(o.MAC))
+		g.address(o.MAC, netip.PrefixFrom(o.MAC.LinkLocal(), 128))
 	}
 	if len(o.More) > 0 {
 		return once(g.out)
 	}
 	return g.out
-}
-
-// LinkLocal is the address that an interface makes of its MAC: RFC 4291, appendix A.
-func LinkLocal(m schema.MAC) netip.Prefix {
-	a := [16]byte{0: 0xfe, 1: 0x80, 8: m[0] ^ 2, 9: m[1], 10: m[2], 11: 0xff, 12: 0xfe, 13: m[3], 14: m[4], 15: m[5]}
-	return netip.PrefixFrom(netip.AddrFrom16(a), 128)
 }
 
 // once drops rules that match as an earlier one does: an address may be owned
