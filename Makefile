@@ -9,7 +9,7 @@ DEMO  ?= examples/quickstart
 export PATH := $(PATH):/usr/sbin:/sbin
 export GOFLAGS := -buildvcs=false $(GOFLAGS)
 
-.PHONY: help build deps deps-guest deps-kernel test unit lint fmt generate golden bench fuzz soak demo demo-down e2e clean
+.PHONY: help build deps deps-guest deps-kernel test unit lint fmt generate golden bench fuzz soak kernel demo demo-down e2e clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,7 +21,7 @@ deps: ## install the packages that the machine lacks
 	@.ci/deps
 
 deps-kernel: ## and those that the tests on a kernel with all its modules need
-	@.ci/deps guest kernel
+	@.ci/deps kernel
 
 deps-guest: ## and those that guests which are real machines need
 	@.ci/deps guest
@@ -64,6 +64,12 @@ e2e: deps-guest ## the end-to-end tests in the lab (root)
 
 soak: deps-guest ## the end-to-end tests again and again, COUNT times (default 20; root)
 	@$(GO) test -tags netns,e2e -p 1 -timeout 24h -count $${COUNT:-20} ./cmd/weft ./plugins/...
+
+KERNEL := TestKernelSites|TestKernelDevices|TestVPN|TestL2TP|TestPPPTakes|TestSuiteOfVLANs
+kernel: deps-kernel ## what the kernel here may lack (ESP, WireGuard, 802.1q, GRE, Open vSwitch, PPP), under QEMU with Debian's (root)
+	@mkdir -p .cache && $(GO) build -o .cache/inside ./reconcile/lab/machine/inside
+	@$(GO) test -tags netns,e2e -p 1 -count 1 -timeout 40m -v -exec "$(CURDIR)/.cache/inside" -run '^($(KERNEL))$$' \
+	  ./reconcile/vpn ./plugins/drivers/link ./plugins/elements/virtualrouter ./cmd/weft
 
 demo: deps build ## a cloud of two hosts on this machine, with real packets
 	@bin/weft lab demo $(DEMO)

@@ -100,7 +100,7 @@ func TestHostile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()
 			tree, ds := Parse(fstest.MapFS{"f.yaml": {Data: []byte(text)}}, nil)
-			if took := time.Since(start); took > 5*time.Second {
+			if took := time.Since(start); took > 30*time.Second {
 				t.Errorf("took %v", took)
 			} else if took > 200*time.Millisecond {
 				t.Logf("took %v", took)

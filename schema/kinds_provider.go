@@ -46,7 +46,7 @@ type TSIG struct {
 	PSK *Secret `yaml:"psk" weft:"required"`
 }
 
-// maxTTL is what RFC 2181 has room for, less than half of it.
+// maxTTL is for how long resolvers keep an answer at most, whatever it says (RFC 8767, 4).
 const maxTTL = 7 * 24 * time.Hour
 
 func (c *checker) serviceProvider(s *ServiceProvider) {
@@ -69,8 +69,6 @@ func (c *checker) serviceProvider(s *ServiceProvider) {
 		switch j := slices.Index(s.Reverse, p); {
 		case p.Bits() == 0 || p.Bits()%step != 0 || p.Bits() == p.Addr().BitLen():
 			c.errorf(at("reverse", i), "bad-cidr", "%s is no reverse zone", p).Hintf("IPv4: a /8, /16 or /24; IPv6: a multiple of 4 bits")
-		case p != p.Masked():
-			c.errorf(at("reverse", i), "bad-cidr", "%s has bits set behind its length", p).Hintf("write %s", p.Masked())
 		case j < i:
 			c.errorf(at("reverse", i), "duplicate-item", "%s is there twice", p).See(c.pos("reverse", j), "the first")
 		}

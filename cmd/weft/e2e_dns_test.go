@@ -226,7 +226,7 @@ func (c *cloud) dnsTaken() {
 	c.resolves("internet", "192.0.2.81", "taken.web."+corp)
 }
 
-// dnsRouter: the host that the router moves to takes the records over, and they never go.
+// dnsRouter: the host that the router moves to takes the records over.
 func (c *cloud) dnsRouter() {
 	c.until(slow, "the records are kvm1's", func() string { return c.marked("kvm1") })
 	if out, code := c.run("lock", c.tree, "--evacuate", "kvm1"); code != exitOK {

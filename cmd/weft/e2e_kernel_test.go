@@ -11,13 +11,17 @@ import (
 	"time"
 
 	"weft.dev/reconcile/host/facts"
+	inside "weft.dev/reconcile/lab/machine"
 )
 
 // TestKernelDevices has a kernel with all its modules carry the guests: Open vSwitch's own datapath with a bond, VXLAN and
 // GRE, and 802.1q devices on bridges. make kernel runs it in such a machine.
 func TestKernelDevices(t *testing.T) {
+	if os.Getenv(inside.Variable) == "" {
+		t.Skip("it is for a kernel with all its modules: make kernel")
+	}
 	if out, err := exec.Command("modprobe", "-a", "openvswitch", "vport-vxlan", "vport-gre", "8021q").CombinedOutput(); err != nil {
-		t.Skipf("this kernel has no Open vSwitch, GRE or 802.1q: make kernel (%s)", strings.TrimSpace(string(out)))
+		t.Fatalf("%v: %s", err, out)
 	}
 	t.Setenv(facts.DatapathVariable, "system")
 	c := startLab(t, fmt.Sprintf("kd%d", os.Getpid()), "testdata/kernel", "--timeout", "6m")
@@ -64,7 +68,7 @@ func (c *cloud) kernelPackets() {
 			return ""
 		})
 		c.until(slow, "a page from "+to, func() string {
-			_, _ = c.try("acme/two", "sh", "-c", "head -c 300000 /dev/zero | nc -lN "+to+" 8000 >/dev/null 2>&1 &")
+			_, _ = c.try("acme/two", "sh", "-c", "(head -c 300000 /dev/zero | nc -lN "+to+" 8000) >/dev/null 2>&1 </dev/null &")
 			if out, err := c.try("acme/one", "sh", "-c", "nc -dN -w10 "+to+" 8000 | wc -c"); err != nil || strings.TrimSpace(out) != "300000" {
 				return fmt.Sprint(out, err)
 			}
@@ -80,5 +84,18 @@ func (c *cloud) kernelDrift() {
 	c.in("host/kvm1", "ip", "link", "set", "eth0", "down")
 	for _, to := range []string{"10.1.1.12", "10.1.2.12", "10.1.3.12"} {
 		c.reaches("acme/one", to, time.Minute)
+	}
+}
+
+// vpnKernel: where the kernel has ESP and WireGuard, they are what carries the packets.
+func (c *cloud) vpnKernel() {
+	if os.Getenv(inside.Variable) == "" {
+		c.Skip("it is for a kernel with all its modules: make kernel")
+	}
+	if out := c.in("router/acme/web", "ip", "xfrm", "state"); !strings.Contains(out, "proto esp") || !strings.Contains(out, "espinudp") {
+		c.Errorf("no ESP in the kernel, bare and in UDP:\n%s", out)
+	}
+	if out := c.in("router/acme/web", "ip", "-d", "-o", "link"); !strings.Contains(out, " wireguard ") || strings.Contains(out, "ipsec0") {
+		c.Errorf("WireGuard is not the kernel's, or ESP is not:\n%s", out)
 	}
 }

@@ -29,6 +29,7 @@ func TestVPN(t *testing.T) {
 	}{
 		{"Sites", (*cloud).sites},
 		{"Wire", (*cloud).wire},
+		{"Kernel", (*cloud).vpnKernel},
 		{"Users", (*cloud).vpnUsers},
 		{"Hidden", (*cloud).vpnHidden},
 		{"Change", (*cloud).vpnChange},
@@ -36,6 +37,7 @@ func TestVPN(t *testing.T) {
 		{"Killed", (*cloud).vpnKilled},
 		{"Before", (*cloud).vpnBefore},
 		{"Usage", (*cloud).vpnUsage},
+		{"Doctor", (*cloud).vpnDoctor},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			p := *c

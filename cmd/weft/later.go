@@ -10,7 +10,7 @@ import (
 // that uses one is told so.
 func (a *app) later() []*cobra.Command {
 	var out []*cobra.Command
-	for _, name := range []string{"doctor", "explain", "graph", "reach", "test", "trace"} {
+	for _, name := range []string{"explain", "graph", "reach", "test", "trace"} {
 		out = append(out, &cobra.Command{
 			Use: name, Short: "not there yet", Hidden: true, DisableFlagParsing: true,
 			RunE: func(*cobra.Command, []string) error {

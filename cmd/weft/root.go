@@ -53,7 +53,7 @@ On a laptop:         weft lab up examples/quickstart`,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&a.host, "host", "", "the Host document that this machine is (agent, apply, observe, plan --host)")
+	f.StringVar(&a.host, "host", "", "the Host document that this machine is (agent, apply, doctor, observe, plan --host)")
 	f.StringVar(&a.instance, "instance", "weft", "tells two wefts on one machine apart")
 	f.BoolVar(&a.noColor, "no-color", false, "no colours (also NO_COLOR)")
 	f.StringVar(&a.logFormat, "log-format", "text", "text or json")
@@ -67,7 +67,7 @@ On a laptop:         weft lab up examples/quickstart`,
 		c.GroupID = "tree"
 		root.AddCommand(c)
 	}
-	for _, c := range append([]*cobra.Command{a.agent(), a.apply(), a.confirm(), a.observe()}, a.verbs()...) {
+	for _, c := range append([]*cobra.Command{a.agent(), a.apply(), a.confirm(), a.doctor(), a.observe()}, a.verbs()...) {
 		c.GroupID = "host"
 		root.AddCommand(c)
 	}

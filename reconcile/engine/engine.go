@@ -138,6 +138,16 @@ func binding(set resource.Set) bool {
 	return false
 }
 
+// telling reports whether there is a record that one of a pair of routers tells.
+func telling(set resource.Set) bool {
+	for _, e := range set {
+		if r, ok := e.State.(resource.Record); ok && r.With != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // Observe asks the drivers of scope, all at once. What a driver could not read
 // at all is Unread for all its kinds. Where scope names kinds, the others are
 // as they were when they were observed last.
@@ -153,7 +163,7 @@ func (e *Engine) Observe(ctx context.Context, scope driver.Scope) *resource.Obse
 		// Who is bound to a device hears nothing of another that takes its place.
 		kinds = append(slices.Clip(kinds), resource.KindProcess)
 	}
-	if slices.Contains(kinds, resource.KindAddr) {
+	if slices.Contains(kinds, resource.KindAddr) && telling(scope.Desired) {
 		// Which host of a pair of routers tells of names is seen by an address.
 		kinds = append(slices.Clip(kinds), resource.KindRecord)
 	}

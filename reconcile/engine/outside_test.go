@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -10,13 +11,14 @@ import (
 	"weft.dev/reconcile/resource"
 )
 
-// told is a host that tells a DNS server of one network's names, and of another's none.
-func told(w *world) (*fake, *Engine, func(version uint64) *resource.Intent) {
+// told is a host that tells a DNS server of one network's names, and of another's none;
+// with is what the primary of two routers has, nil where there is one.
+func told(w *world, with *resource.ID) (*fake, *Engine, func(version uint64) *resource.Intent) {
 	dns := &fake{kernel: w.kernel, kinds: []resource.Kind{resource.KindRecord}}
 	e := New(w.host, []driver.Driver{w.net, w.files, w.process, dns}, w.settings)
 	return dns, e, func(version uint64) *resource.Intent {
 		a := network("a", version)
-		record := resource.Record{Server: resource.Server{Endpoint: "udp:10.0.0.53:53"}, Zone: "example.org", Name: "a.example.org", Type: "A", Values: []string{"10.0.0.5"}}
+		record := resource.Record{Server: resource.Server{Endpoint: "udp:10.0.0.53:53"}, Zone: "example.org", Name: "a.example.org", Type: "A", Values: []string{"10.0.0.5"}, With: with}
 		a = resource.NewFragment(a.Owner, append(a.Entries(), resource.Entry{State: record, Owner: a.Owner}))
 		return intent(a, network("b", version))
 	}
@@ -34,7 +36,7 @@ func TestOutside(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			dns, e, in := told(w)
+			dns, e, in := told(w, nil)
 			fail(dns)
 			r := w.reconcile(e, in(1), Options{Revision: "r1"})
 			if r.Converged() || !r.Settled() || len(r.Owners) != 2 || len(r.Owners[0].Failures) != 1 || len(r.Owners[1].Failures) != 0 {
@@ -61,7 +63,7 @@ func TestOutside(t *testing.T) {
 // TestOutsideGone: what nobody wants any more at a machine that is silent is the host's own failure.
 func TestOutsideGone(t *testing.T) {
 	w := newWorld(t)
-	dns, e, in := told(w)
+	dns, e, in := told(w, nil)
 	w.converge(e, in(1))
 	dns.blind = errors.New("it does not answer")
 	r := w.reconcile(e, intent(network("a", 1), network("b", 1)), Options{})
@@ -74,13 +76,20 @@ func TestOutsideGone(t *testing.T) {
 // again when one changed, and not when something else did.
 func TestOutsideLooks(t *testing.T) {
 	w := newWorld(t)
-	dns, e, in := told(w)
-	w.converge(e, in(1))
-	for kind, want := range map[resource.Kind]int{resource.KindFile: 0, resource.KindAddr: 1} {
-		before := dns.looks
-		w.reconcile(e, in(1), Options{Kinds: []resource.Kind{kind}})
-		if got := dns.looks - before; got != want {
-			t.Errorf("after a change of %s it is read %d times", kind, got)
+	lead := resource.AddrID("a", "eth0", netip.MustParsePrefix("10.1.1.1/24"))
+	for _, with := range []*resource.ID{nil, &lead} {
+		dns, e, in := told(w, with)
+		w.converge(e, in(1))
+		wants := map[resource.Kind]int{resource.KindFile: 0, resource.KindAddr: 0}
+		if with != nil {
+			wants[resource.KindAddr] = 1
+		}
+		for kind, want := range wants {
+			before := dns.looks
+			w.reconcile(e, in(1), Options{Kinds: []resource.Kind{kind}})
+			if got := dns.looks - before; got != want {
+				t.Errorf("after a change of %s it is read %d times, want %d; told with %v", kind, got, want, with)
+			}
 		}
 	}
 }

@@ -366,6 +366,9 @@ func unverified(a *plan.Action) string {
 			return fmt.Sprintf("%s: %s: %s%s", out, c.Field, l.Op, l.Text)
 		}
 	}
+	if c.From == "" && c.To == "" && len(c.Diff) > 0 { // what a driver says in words
+		return fmt.Sprintf("%s: %s", out, c.Diff[0].Text)
+	}
 	return fmt.Sprintf("%s: %s is %q, not %q", out, c.Field, c.From, c.To)
 }
 

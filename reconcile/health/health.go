@@ -15,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"weft.dev/reconcile/host"
 	"weft.dev/reconcile/resource"
 	"weft.dev/reconcile/status"
 )
@@ -64,6 +63,7 @@ type Checker struct {
 type watched struct {
 	patient
 	stop context.CancelFunc // of its rounds; nil while they do not run
+	turn chan struct{}      // its interval is another: the next round is not when it was to be
 }
 
 // New returns a checker that knows no router yet.
@@ -109,7 +109,7 @@ func (c *Checker) Treat(cure Cure, act func()) bool {
 
 // Watch says which routers there are from now on, and by name which processes cannot be
 // started: they are not treated. What is known of a router that stays stays; one whose
-// questions are others is asked them from the next round on.
+// questions are others is asked them from the next round on, which another interval moves.
 func (c *Checker) Watch(routers []Router, down map[string]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,8 +119,13 @@ func (c *Checker) Watch(routers []Router, down map[string]bool) {
 		there[r.NS] = true
 		w := c.routers[r.NS]
 		if w == nil {
-			w = &watched{patient: newPatient()}
+			w = &watched{patient: newPatient(), turn: make(chan struct{}, 1)}
 			c.routers[r.NS] = w
+		} else if w.router.Every != r.Every {
+			select {
+			case w.turn <- struct{}{}:
+			default:
+			}
 		}
 		w.take(r, c.cfg.Now())
 		c.begin(w)
@@ -174,14 +179,24 @@ func spread(ns string, every time.Duration) time.Duration {
 	return time.Duration(h.Sum64() % uint64(max(every, 1)))
 }
 
+// first is how long w waits for its first round, or for the first by a new interval.
+func (c *Checker) first(w *watched) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return spread(w.router.NS, min(w.router.Every, firstRound))
+}
+
 // look makes the rounds of one router.
 func (c *Checker) look(ctx context.Context, w *watched) {
-	c.mu.Lock()
-	wait := spread(w.router.NS, min(w.router.Every, firstRound))
-	c.mu.Unlock()
+	wait := c.first(w)
 	for {
 		due := c.cfg.Now().Add(wait)
-		if !host.Sleep(ctx, wait) {
+		select {
+		case <-time.After(wait):
+		case <-w.turn:
+			wait = c.first(w)
+			continue
+		case <-ctx.Done():
 			return
 		}
 		select {

@@ -408,6 +408,22 @@ func TestWatch(t *testing.T) {
 	})
 }
 
+// Another interval holds at once, and not after the one before.
+func TestInterval(t *testing.T) {
+	slow, quick := router("web"), router("web")
+	slow.Every, quick.Every = time.Hour, 10*time.Second
+	run(t, []Router{slow}, func(w *world) {
+		wait(time.Minute)
+		before := w.count("web")
+		w.c.Watch([]Router{quick}, nil)
+		w.c.Watch([]Router{quick}, nil)
+		wait(time.Minute)
+		if got := w.count("web") - before; before != 3 || got < 15 || got > 21 {
+			t.Errorf("asked %d times in an hour's minute, %d in the next", before, got)
+		}
+	})
+}
+
 // Who asks late because the machine is busy says nothing of who is slow.
 func TestLate(t *testing.T) {
 	p := newPatient()

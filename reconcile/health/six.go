@@ -38,7 +38,9 @@ const (
 )
 
 // dhcp6 asks as a relay would for a guest of the tree, because strangers get no answer,
-// and waits for the ADVERTISE. To advertise binds nothing.
+// and waits for the ADVERTISE. To advertise binds nothing. Whoever asks for a guest that
+// leased its address is offered none: dnsmasq takes it for another, whose DUID or IAID
+// differs (check_address in rfc3315.c). That is an answer too.
 func (n Net) dhcp6(ctx context.Context, ns string, p resource.Probe) (string, error) {
 	server := address(p.At)
 	mac, err := net.ParseMAC(p.Ask)
@@ -60,10 +62,12 @@ func (n Net) dhcp6(ctx context.Context, ns string, p resource.Probe) (string, er
 		}
 		return ok
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", err
-	}
-	if p.Want != "" && offered.String() != p.Want {
+	case !offered.IsValid():
+		return "answers, the guest has its address", nil
+	case p.Want != "" && offered.String() != p.Want:
 		return "", fmt.Errorf("it offers %s instead of %s", offered, p.Want)
 	}
 	return "offers " + offered.String(), nil
@@ -195,7 +199,11 @@ func frame6(from, to netip.Addr, proto byte, body []byte) []byte {
 	if len(pseudo)%2 == 1 {
 		pseudo = append(pseudo, 0)
 	}
-	binary.BigEndian.PutUint16(body[at:], checksum(pseudo))
+	sum := checksum(pseudo)
+	if sum == 0 && proto == unix.IPPROTO_UDP {
+		sum = 0xffff // 0 is none, which IPv6 drops: RFC 8200, 8.1
+	}
+	binary.BigEndian.PutUint16(body[at:], sum)
 	packet := binary.BigEndian.AppendUint16([]byte{0x60, 0, 0, 0}, uint16(len(body)))
 	packet = append(append(packet, proto, 255), from.AsSlice()...)
 	packet = append(append(packet, group[:]...), body...)
@@ -235,7 +243,8 @@ func valueOf(options []byte, code uint16) ([]byte, bool) {
 	return nil, false
 }
 
-// advertised is the address in the answer that a relay is to pass on.
+// advertised is the address in the answer that a relay is to pass on, the zero value where
+// it holds none.
 func advertised(b []byte, id uint32) (netip.Addr, bool) {
 	if len(b) < 34 || b[0] != dhcp6Reply {
 		return netip.Addr{}, false

@@ -4,6 +4,7 @@ package health
 
 import (
 	"net"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -74,5 +75,30 @@ func TestDnsmasq6(t *testing.T) {
 		if udp || buf[20] == unix.IPPROTO_ICMPV6 && buf[54] == advertisement && !group {
 			t.Errorf("a guest hears % x", buf[:k])
 		}
+	}
+}
+
+// A guest that leased its address, known by what only it says of itself, is none that
+// dnsmasq has nothing for.
+func TestLeased6(t *testing.T) {
+	l := newLab(t)
+	const mac = "02:00:4c:00:00:0b"
+	dhcp := resource.Probe{Kind: resource.ProbeDHCP6, At: "2001:db8:5::1", Ask: mac, Want: "2001:db8:5::b", Link: l.link}
+	l.serve()
+	l.until(dhcp, "offers 2001:db8:5::b")
+	l.ip("link", "set", l.link, "address", mac)
+	l.ip("addr", "add", "fe80::b/64", "dev", l.link, "nodad")
+	dir := t.TempDir()
+	guest := exec.Command("dhclient", "-6", "-d", "-q", "-D", "LLT", "-sf", "/bin/true", "-lf", dir+"/leases", "-pf", dir+"/pid", "-cf", "/dev/null", l.link)
+	if err := guest.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = guest.Process.Kill(); _ = guest.Wait() }()
+	l.until(dhcp, "answers, the guest has its address")
+	if err := l.dnsmasq.Process.Signal(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if words, err := l.ask(dhcp); err == nil {
+		t.Errorf("who is stopped says %q", words)
 	}
 }

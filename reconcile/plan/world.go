@@ -331,15 +331,19 @@ func unreadWords(u resource.Unread) string {
 }
 
 // namespace is the network namespace that id lies in, "" for the host's own; of a
-// record of names it is the server.
+// record of names it is the server and its zone.
 func namespace(id resource.ID, e *resource.Entry) string {
 	switch id.Kind {
 	case resource.KindNS:
 		return id.Name
 	case resource.KindLink, resource.KindAddr, resource.KindRoute, resource.KindRule, resource.KindSysctl, resource.KindQdisc,
-		resource.KindChain, resource.KindSet, resource.KindRecord:
+		resource.KindChain, resource.KindSet:
 		ns, _, _ := strings.Cut(id.Name, "/")
 		return ns
+	case resource.KindRecord:
+		server, rest, _ := strings.Cut(id.Name, "/")
+		zone, _, _ := strings.Cut(rest, "/")
+		return server + "/" + zone
 	case resource.KindProcess:
 		if e == nil {
 			return ""

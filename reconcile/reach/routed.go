@@ -23,7 +23,7 @@ func ofFamily(all []*Router, family int) []*Router {
 func (r *Router) plain() bool {
 	c := r.chains["filter/FORWARD"]
 	return r.Family == 6 || c != nil && slices.ContainsFunc(c.Rules, func(x resource.Rule) bool {
-		return isLeg(x.Match.In) && isInner(x.Match.Out) && len(x.Match.CT) == 0
+		return isLeg(x.Match.In) && isInner(x.Match.Out) && len(x.Match.CT) == 0 && x.Match.IPsec == ""
 	})
 }
 

@@ -96,21 +96,22 @@ func (r *Router) balanced(g *grid, link string, from place, part bool) []trial {
 		for _, proto := range g.protocols() {
 			out = append(out, sweep(g, trial{from: from, to: to, part: part, proto: proto}, func(port uint16) (string, bool) {
 				v := r.Send(Packet{In: link, Src: from.probe, Dst: a, Proto: proto, Port: port})
-				return arrival(v, a, proto, port), v.Pass && len(v.Behind) > 0
+				return arrival(v, a, proto, port), v.Pass && (len(v.Behind) > 0 || !v.Local)
 			})...)
 		}
 	}
 	return apart(out)
 }
 
-// balancers are the addresses of the router that rules pass on to several.
+// balancers are the addresses of the router that rules pass on to members, be it one: by
+// a service, or by a chain of translations.
 func (r *Router) balancers() []netip.Addr {
 	var out []netip.Addr
 	for _, c := range r.chains {
 		for i := range c.Rules {
 			x := &c.Rules[i]
-			several := len(x.Behind) > 0 || x.Do.Target == "DNAT" && (x.Match.Nth > 0 || x.Match.Hash.Nodes > 0)
-			if a := x.Match.Dst.Addr(); several && x.Match.Dst.IsSingleIP() && r.own(a) {
+			passed := len(x.Behind) > 0 || c.Table == "nat" && x.Do.Jump != ""
+			if a := x.Match.Dst.Addr(); passed && x.Match.Dst.IsSingleIP() && r.own(a) {
 				out = append(out, a)
 			}
 		}

@@ -139,7 +139,7 @@ type GuestPort struct {
 // Unread is a part of the host that could not be observed.
 type Unread struct {
 	Kind Kind
-	// NS limits it to one network namespace, or of records of names to one server;
+	// NS limits it to one network namespace, or of records of names to "SERVER/ZONE";
 	// "" is the whole kind.
 	NS  string
 	Err string

@@ -112,7 +112,9 @@ func (k *keeper) run(first map[string]*item) error {
 			k.load(next)
 		case <-tick.C:
 			k.again()
-			k.call()
+			if err := k.call(); err != nil {
+				return stop(err)
+			}
 		case err := <-ended:
 			if err == nil {
 				err = errors.New("exit status 0")

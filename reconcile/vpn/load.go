@@ -47,16 +47,19 @@ func (k *keeper) load(next map[string]*item) {
 	}
 	for _, i := range changed {
 		if i.Connection != "" {
-			if k.now[i.id()] != nil {
+			old := k.now[i.id()]
+			if old != nil {
 				k.end(i.Connection)
 			}
 			k.board.forget(i.Connection)
-			k.try(i)
+			if !k.try(i) && old != nil { // else it would be called, and let in, as it was before
+				_ = k.command("unload-conn", map[string]any{"name": i.Connection})
+			}
 		}
 	}
 	k.now = next
 	k.board.put(next)
-	k.call()
+	_ = k.call() // that nobody is heard shows at the next tick too
 }
 
 // settle keeps of what cannot be used what was there before, and returns what is wrong.
@@ -218,7 +221,11 @@ func (k *keeper) end(connection string) {
 
 // endUser ends the tunnels of one user of a connection.
 func (k *keeper) endUser(connection, user string) {
-	for _, s := range k.tunnels() {
+	have, err := k.tunnels()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "ipsec: %s may still be in: %v\n", user, err)
+	}
+	for _, s := range have {
 		if s.connection == connection && s.user == user {
 			_ = k.command("terminate", map[string]any{"ike-id": s.id, "force": "yes", "timeout": "-1"})
 		}

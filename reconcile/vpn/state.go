@@ -2,11 +2,17 @@ package vpn
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/strongswan/govici/vici"
+
+	"weft.dev/reconcile/status"
 )
 
 // A tunnel is an IKE SA of charon's.
@@ -17,8 +23,8 @@ type tunnel struct {
 	children             map[string]bool // that carry packets
 }
 
-// tunnels lists what charon has.
-func (k *keeper) tunnels() []tunnel {
+// tunnels lists what charon has; with an error that is not known.
+func (k *keeper) tunnels() ([]tunnel, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTime)
 	defer cancel()
 	k.mu.Lock()
@@ -26,7 +32,7 @@ func (k *keeper) tunnels() []tunnel {
 	var out []tunnel
 	for m, err := range k.charon.CallStreaming(ctx, "list-sas", "list-sa", nil) {
 		if err != nil {
-			return out
+			return nil, err
 		}
 		for _, name := range m.Keys() {
 			if sa, ok := m.Get(name).(*vici.Message); ok {
@@ -34,7 +40,7 @@ func (k *keeper) tunnels() []tunnel {
 			}
 		}
 	}
-	return out
+	return out, nil
 }
 
 func tunnelOf(name string, sa *vici.Message) tunnel {
@@ -64,9 +70,17 @@ func tunnelOf(name string, sa *vici.Message) tunnel {
 }
 
 // call begins every tunnel that this end is to begin and that is not there. charon would
-// by itself, but give up for good where the peer refuses it once.
-func (k *keeper) call() {
-	have := k.tunnels()
+// by itself, but give up for good where the peer refuses it once. An error says that
+// charon is not heard any more.
+func (k *keeper) call() error {
+	have, err := k.tunnels()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "ipsec: charon does not say what tunnels there are:", err)
+		if errors.Is(err, io.ErrClosedPipe) { // as the session says of itself for good
+			return fmt.Errorf("charon is not heard any more: %w", err)
+		}
+		return nil
+	}
 	k.board.see(have, time.Now())
 	for _, id := range slices.Sorted(maps.Keys(k.now)) {
 		i := k.now[id]
@@ -90,10 +104,15 @@ func (k *keeper) call() {
 			}
 		}
 	}
+	return nil
 }
 
 // answer says how a VPN is: its state, and what is behind it.
 func (k *keeper) answer(name string) string {
-	k.board.see(k.tunnels(), time.Now())
+	have, err := k.tunnels()
+	if err != nil {
+		return status.VPNError + " charon does not answer: " + err.Error()
+	}
+	k.board.see(have, time.Now())
 	return k.board.tell(name)
 }

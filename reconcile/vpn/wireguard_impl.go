@@ -102,12 +102,17 @@ func kernel(c *wgConfig) (wg, error) {
 		return nil, errors.New("wg is not installed (Debian: wireguard-tools)")
 	}
 	l := &netlink.Wireguard{LinkAttrs: netlink.LinkAttrs{Name: c.link, MTU: c.mtu}}
-	if had, err := netlink.LinkByName(c.link); err == nil && had.Type() != l.Type() {
+	had, err := netlink.LinkByName(c.link)
+	switch {
+	case err != nil:
+		err = netlink.LinkAdd(l)
+	case had.Type() != l.Type():
 		return nil, fmt.Errorf("link %s is there, and is a %s", c.link, had.Type())
-	} else if err != nil {
-		if err := netlink.LinkAdd(l); err != nil {
-			return nil, fmt.Errorf("link %s: %w", c.link, err)
-		}
+	default: // of one that was killed
+		err = netlink.LinkSetMTU(had, c.mtu)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("link %s: %w", c.link, err)
 	}
 	w := &inKernel{config: c, gone: make(chan struct{})}
 	go w.watch()

@@ -8,6 +8,7 @@
 package dns
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -162,6 +163,9 @@ func (d *Driver) exchange(ctx context.Context, network, address string, m *dns.M
 	}
 	c := &dns.Client{Net: network, Timeout: limit, TsigSecret: secrets}
 	answer, _, err := c.ExchangeWithConn(m.Copy(), conn)
+	if err == nil && secrets != nil && answer.IsTsig() == nil { // the library lets it pass
+		err = cmp.Or(refusal(answer.Rcode), dns.ErrNoSig)
+	}
 	return answer, err
 }
 
@@ -217,8 +221,11 @@ func told(err error) error {
 	case errors.As(err, &wire):
 		return fmt.Errorf("it cannot be reached: %w", wire.Err)
 	}
-	if errors.Is(err, dns.ErrAuth) || errors.Is(err, dns.ErrSig) {
+	switch {
+	case errors.Is(err, dns.ErrAuth), errors.Is(err, dns.ErrSig), errors.Is(err, dns.ErrTime):
 		return refusal(dns.RcodeNotAuth)
+	case errors.Is(err, dns.ErrNoSig):
+		return errors.New("the server's answer is not signed: does it know the key?")
 	}
 	var code int
 	if _, no := fmt.Sscanf(err.Error(), "dns: bad xfr rcode: %d", &code); no == nil && code != dns.RcodeSuccess {

@@ -160,12 +160,61 @@ func TestSilent(t *testing.T) {
 		}})
 		for range 2 {
 			seen, err := d.Observe(t.Context(), driver.Scope{Desired: want})
-			if err != nil || len(seen.Unread) != 1 || seen.Unread[0].Err != x.words || seen.Unread[0].NS != "udp:10.0.0.53:53" {
+			if err != nil || len(seen.Unread) != 1 || seen.Unread[0].Err != x.words || seen.Unread[0].NS != "udp:10.0.0.53:53/example.org" {
 				t.Errorf("%v: seen %+v, %v", x.err, seen.Unread, err)
 			}
 		}
 		if dials != x.dials {
 			t.Errorf("%v: it was asked %d times", x.err, dials)
 		}
+	}
+}
+
+// TestUnsigned: a server that has our key is believed with its signature only; and a zone
+// without end is not read to its end.
+func TestUnsigned(t *testing.T) {
+	const soa, web = "example.org. 60 IN SOA ns.example.org. root.example.org. 1 3600 600 86400 60", "web.example.org. 60 IN A 192.0.2.1"
+	var answer []dns.RR
+	for _, text := range append([]string{soa}, slices.Repeat([]string{web}, 999)...) {
+		rr, err := dns.NewRR(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer = append(answer, rr)
+	}
+	d := New(host.New("kvm1", "one"), func(string) ([]byte, error) { return []byte("c2VjcmV0"), nil })
+	d.dial = func(context.Context, string, string) (net.Conn, error) {
+		here, there := net.Pipe()
+		go func() {
+			c := &dns.Conn{Conn: there, TsigSecret: map[string]string{"weft.": "c2VjcmV0"}}
+			defer func() { _ = c.Close() }()
+			q, err := c.ReadMsg()
+			for err == nil {
+				m := new(dns.Msg).SetReply(q)
+				m.Authoritative, m.Compress, m.Answer = true, true, answer
+				err = c.WriteMsg(m)
+				if q.Question[0].Qtype != dns.TypeAXFR {
+					return
+				}
+			}
+		}()
+		return here, nil
+	}
+	signed := resource.Server{Endpoint: "tcp:10.0.0.53:53", Key: "weft", Algorithm: "hmac-sha256", Secret: "/etc/weft/dns.key"}
+	const words = "the server's answer is not signed"
+	if err := d.update(t.Context(), signed, new(dns.Msg).SetUpdate("example.org.")); err == nil || !strings.Contains(err.Error(), words) {
+		t.Errorf("an update: %v", err)
+	}
+	for _, read := range []func(context.Context, place) error{
+		func(ctx context.Context, p place) error { _, err := d.serial(ctx, p); return err },
+		func(ctx context.Context, p place) error { _, err := d.axfr(ctx, p); return err },
+	} {
+		if err := read(t.Context(), place{signed, "example.org"}); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("a zone: %v", err)
+		}
+	}
+	_, err := d.axfr(t.Context(), place{resource.Server{Endpoint: "tcp:10.0.0.53:53"}, "example.org"})
+	if err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("a zone without end: %v", err)
 	}
 }

@@ -308,7 +308,7 @@ func TestSilence(t *testing.T) {
 	must(t, errors.Join(w.driver().Do(t.Context(), step(web, drivertest.Owner, false))...))
 	w.stop()
 	p := planned(t, w.driver(), web)
-	if len(p.Unread) != 1 || p.Unread[0].NS != server.Endpoint || len(p.Steps) != 0 {
+	if len(p.Unread) != 1 || p.Unread[0].NS != server.Endpoint+"/"+web.Zone || len(p.Steps) != 0 {
 		t.Errorf("of a server that is down: unread %v, steps %d", p.Unread, len(p.Steps))
 	}
 	w.start(t)

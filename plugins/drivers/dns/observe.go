@@ -46,7 +46,7 @@ func (d *Driver) Observe(ctx context.Context, scope driver.Scope) (*resource.Obs
 			defer mu.Unlock()
 			if err != nil {
 				err = fmt.Errorf("zone %s: %w", p.Zone, err)
-				out.Unread = append(out.Unread, resource.Unread{Kind: resource.KindRecord, NS: p.Server.Endpoint, Err: err.Error()})
+				out.Unread = append(out.Unread, resource.Unread{Kind: resource.KindRecord, NS: p.key(), Err: err.Error()})
 				return
 			}
 			d.ours(z, p, known, scope.Desired, out)
@@ -73,6 +73,9 @@ type zone struct {
 }
 
 type at struct{ name, kind string }
+
+// largest is how many records a zone may have: all of them are kept in memory.
+const largest = 500_000
 
 // transfer reads a zone, unless its server was silent just before.
 func (d *Driver) transfer(ctx context.Context, p place) (*zone, error) {
@@ -114,15 +117,20 @@ func (d *Driver) axfr(ctx context.Context, p place) (*zone, error) {
 	if err != nil {
 		return nil, err
 	}
-	z := &zone{map[at][]dns.RR{}, map[at]mark{}}
+	z, count := &zone{map[at][]dns.RR{}, map[at]mark{}}, 0
 	for e := range envelopes {
 		if err = e.Error; err != nil {
+			break
+		}
+		if count += len(e.RR); count > largest {
+			err = fmt.Errorf("the zone has more than %d records: give weft one of its own", largest)
 			break
 		}
 		for _, rr := range e.RR {
 			z.add(rr)
 		}
 	}
+	_ = conn.Close()
 	for range envelopes { // the sender must not be left waiting
 	}
 	if err != nil {

@@ -37,13 +37,14 @@ func (d *Driver) read(ctx context.Context, p place) (*zone, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.changes(p) // read by another key
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.readings[p] = reading{z, serial, time.Now()}
-	d.mu.Unlock()
 	return z, nil
 }
 
-// changes forgets what p held, because it is about to be changed.
+// changes forgets what p held, because it is about to be changed, or was read anew.
 func (d *Driver) changes(p place) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

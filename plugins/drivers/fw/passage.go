@@ -78,7 +78,7 @@ func (x *site) first(jobs []*job) []resource.AddrSet {
 			chains = append(chains, j)
 		}
 	}
-	for family := range x.tools.families {
+	for _, family := range []int{4, 6} { // sets are there also where chains cannot be
 		was := x.was(family, nil)
 		for _, w := range course.Writes(was, x.is(was, family, chains)) {
 			switch {

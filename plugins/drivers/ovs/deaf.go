@@ -14,15 +14,15 @@ import (
 // made anew under its old name (a router's namespace was deleted, a guest
 // restarted), and the switch still holds the one before. The database shows no more
 // of it than a new ifindex, which wakes whoever watches. The kernel does: a switch
-// sets every link that it opens promiscuous. dpif-netdev's port_create does by the
-// flag, the kernel's datapath only counts (dev_set_promiscuity): the count has both.
+// sets every link that it opens promiscuous (dpif-netdev's port_create). The kernel's
+// datapath does too, but in a way that no flag shows; there it is the link's master.
 
 const deafWords = "its interface was made anew, and the switch still listens to the one before"
 
 // outside is what the kernel says of the links of the host's namespace; nothing when
 // they cannot be listed, and then none is taken for any of this.
 type outside struct {
-	deaf map[string]bool   // not promiscuous: no switch has them open
+	deaf map[string]bool   // no switch has them open
 	shut map[string]bool   // not up, see shut.go
 	own  map[string]string // cannot be a guest's, and why, see hostlink.go
 }
@@ -35,9 +35,13 @@ func (d *Driver) lookOutside() outside {
 			return err
 		}
 		x = outside{deaf: make(map[string]bool, len(links)), shut: map[string]bool{}, own: map[string]string{}}
+		datapaths := map[int]bool{}
+		for _, l := range links {
+			datapaths[l.Attrs().Index] = l.Type() == "openvswitch"
+		}
 		for _, l := range links {
 			a := l.Attrs()
-			if a.Promisc == 0 {
+			if a.RawFlags&unix.IFF_PROMISC == 0 && !datapaths[a.MasterIndex] {
 				x.deaf[a.Name] = true
 			}
 			if a.RawFlags&unix.IFF_UP == 0 {

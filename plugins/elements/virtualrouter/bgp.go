@@ -167,7 +167,7 @@ func (r *side) comesIn() []resource.Rule {
 
 // passes lets what may be for guests get as far as there: answers also to those behind
 // routes. The world has no business with the addresses among theirs that are the
-// router's own: gateways and internal balancers.
+// router's own: gateways, those of each router of a pair, and internal balancers.
 func (r *router) passes() []resource.Rule {
 	if !r.routed() {
 		return nil
@@ -176,6 +176,13 @@ func (r *router) passes() []resource.Rule {
 	for _, l := range r.r.Legs {
 		for _, s := range r.sides() {
 			out = append(out, rule("gateway", match{In: l.Link, Dst: host(s.side.IP)}, "DROP"))
+		}
+		for _, one := range r.r.Each() {
+			for _, s := range one.Sides {
+				if s.Own.IsValid() {
+					out = append(out, rule("router", match{In: l.Link, Dst: host(s.Own)}, "DROP"))
+				}
+			}
 		}
 		for _, b := range r.r.Balancers {
 			out = append(out, rule(b.ID.Name, match{In: l.Link, Dst: host(b.Addr)}, "DROP", b.Doc.Pos))

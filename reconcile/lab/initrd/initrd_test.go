@@ -75,6 +75,33 @@ func TestArchive(t *testing.T) {
 	}
 }
 
+// TestShare: what boots on its host's files is told where its modules are, and its scripts are some.
+func TestShare(t *testing.T) {
+	m := image(t)
+	builtin := []byte("kernel/virtio_pci.ko\nkernel/virtio_console.ko\nkernel/9pnet_virtio.ko\nkernel/9p.ko\nkernel/overlay.ko\n")
+	if err := os.WriteFile(filepath.Join(m.Modules, "modules.builtin"), builtin, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text, err := m.Share(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cmd := exec.Command(m.Busybox, "cpio", "-idm")
+	cmd.Dir, cmd.Stdin = dir, bytes.NewReader(text)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("cpio: %v\n%s", err, out)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "etc/modules")); err != nil || string(got) != filepath.Dir(m.Modules)+"\n" {
+		t.Errorf("etc/modules: %q, %v", got, err)
+	}
+	for _, script := range []string{"init", "lib/guest/run", "lib/guest/exec", "lib/guest/shared"} {
+		if out, err := exec.Command(m.Busybox, "sh", "-n", filepath.Join(dir, script)).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", script, err, out)
+		}
+	}
+}
+
 // TestModulesInOrder loads none, but reads those of a kernel that this machine has for guests.
 func TestModulesInOrder(t *testing.T) {
 	m, err := Find(exec.LookPath)

@@ -21,6 +21,9 @@ import (
 	"weft.dev/reconcile/lab/initrd"
 )
 
+// Variable is set in the environment of what the command inside runs.
+const Variable = "WEFT_MACHINE"
+
 const (
 	program = "qemu-system-x86_64"
 	cpus    = "2"

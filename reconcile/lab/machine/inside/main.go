@@ -40,7 +40,7 @@ func run(argv []string) (status int, err error) {
 		return 0, err
 	}
 	defer func() { _ = m.Close() }()
-	command := []string{"env", "-C", dir}
+	command := []string{"env", "-C", dir, machine.Variable + "=yes"}
 	for _, v := range os.Environ() {
 		if strings.HasPrefix(v, "WEFT_") {
 			command = append(command, v)
