@@ -69,11 +69,10 @@ func (a *app) examine(ctx context.Context, args []string, format string) error {
 		p.Facts.ESP, p.Facts.WireGuard, p.Facts.PPP = stock.ESP, stock.WireGuard, stock.PPP
 	}
 	if len(args) > 0 {
-		t, err := a.share(h, args[0], p.Facts)
-		if err != nil {
+		var err error
+		if p.Share, err = a.share(h, args[0], p.Facts); err != nil {
 			return err
 		}
-		p.Share = t
 	}
 	found := doctor.Examine(ctx, p)
 	write := a.findings
@@ -82,6 +81,9 @@ func (a *app) examine(ctx context.Context, args []string, format string) error {
 	}
 	if err := write(a.out, found); err != nil {
 		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("not all could be looked at in %s: %w", observing, err)
 	}
 	if slices.ContainsFunc(found, func(f doctor.Finding) bool { return f.Level == doctor.Error }) {
 		return exit{code: exitError}

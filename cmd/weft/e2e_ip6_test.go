@@ -91,8 +91,7 @@ func (c *cloud) addresses6() {
 
 // linkLocal is the address of the router of a NIC's network, as guests see it.
 func linkLocal(n *model.Network) netip.Addr {
-	m := n.Router.Sides[0].MAC
-	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, 9: m[1], 10: m[2], 11: 0xff, 12: 0xfe, 13: m[3], 14: m[4], 15: m[5]})
+	return n.Router.Sides[0].MAC.LinkLocal()
 }
 
 // ways6: what ingress and egress let through, and what not.

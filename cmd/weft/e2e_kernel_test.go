@@ -67,10 +67,12 @@ func (c *cloud) kernelPackets() {
 			}
 			return ""
 		})
-		c.until(slow, "a page from "+to, func() string {
-			_, _ = c.try("acme/two", "sh", "-c", "(head -c 300000 /dev/zero | nc -lN "+to+" 8000) >/dev/null 2>&1 </dev/null &")
-			if out, err := c.try("acme/one", "sh", "-c", "nc -dN -w10 "+to+" 8000 | wc -c"); err != nil || strings.TrimSpace(out) != "300000" {
-				return fmt.Sprint(out, err)
+		c.in("acme/two", "sh", "-ec", `mkdir -p /tmp/page; head -c 300000 /dev/zero >/tmp/page/zeros; cd /tmp/page
+			setsid python3 -m http.server --bind `+to+` 8000 >/dev/null 2>&1 </dev/null &`)
+		c.until(time.Minute, "a page from "+to, func() string {
+			out, err := c.try("acme/one", "curl", "-sS", "-m", "30", "-o", "/dev/null", "-w", "%{size_download}", "http://"+to+":8000/zeros")
+			if err != nil || out != "300000" {
+				return out
 			}
 			return ""
 		})

@@ -119,7 +119,7 @@ func (c *pairLab) toldOn(why string, do func(primary string)) (former string) {
 	c.Helper()
 	former = c.toldBy("kvm1", "kvm2")
 	other := map[string]string{"kvm1": "kvm2", "kvm2": "kvm1"}[former]
-	watch := c.in("internet", "sh", "-c", "ip monitor route >/tmp/told.log 2>/dev/null & echo $!")
+	watch := c.in("internet", "sh", "-c", "ip monitor route >/run/told.log 2>/dev/null & echo $!")
 	ping := c.pinging("internet", toldVM)
 	do(former)
 	c.toldBy(other)
@@ -127,7 +127,7 @@ func (c *pairLab) toldOn(why string, do func(primary string)) (former string) {
 	t := ping.tally()
 	c.Logf("%s: %d of %d pings lost, longest gap %v", why, t.Lost, t.Sent, t.Gap.Round(time.Millisecond))
 	c.in("internet", "kill", strings.TrimSpace(watch))
-	if out := c.in("internet", "cat", "/tmp/told.log"); strings.Contains(out, "100.64.32.0/24") {
+	if out := c.in("internet", "cat", "/run/told.log"); strings.Contains(out, "100.64.32.0/24") {
 		c.Errorf("%s: the edge's way to the tier changed:\n%s", why, out)
 	}
 	return former

@@ -185,10 +185,10 @@ func (c *pairLab) begin() {
 	}
 }
 
-// daemons are the pids of what runs for keepalived in the router of a host: that which
-// looks after it first.
+// daemons are the pids of what runs for keepalived in the router of a host, which may be
+// nothing at the moment: that which looks after it first.
 func (c *pairLab) daemons(host string) []string {
-	return strings.Fields(c.in("host/"+host, "sh", "-c", "pgrep -f '[k]eepalived-serve --config'; pgrep -x keepalived"))
+	return strings.Fields(c.in("host/"+host, "sh", "-c", "pgrep -f '[k]eepalived-serve --config'; pgrep -x keepalived || true"))
 }
 
 // killDaemon: without keepalived the other one takes over, and no connection breaks;

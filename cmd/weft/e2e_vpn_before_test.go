@@ -41,7 +41,7 @@ func (c *cloud) vpnBefore() {
 	if out := heard()[from:]; strings.Contains(out, translated) {
 		c.Errorf("some still go past the tunnel:\n%s", out)
 	}
-	if bare := heard(); strings.Contains(bare, own) {
+	if bare := clear(heard()); strings.Contains(bare, own) {
 		c.Errorf("in the clear:\n%s", bare)
 	}
 }

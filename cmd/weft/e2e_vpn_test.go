@@ -132,7 +132,7 @@ func (c *cloud) sites() {
 func (c *cloud) overheard(name string) func() string {
 	c.Helper()
 	file := "/run/peers/" + name
-	c.in("internet", "sh", "-c", "tcpdump -lnei any 'udp port 4500 or ip proto 50 or net 10.1.1.0/24 or net 10.50.0.0/16 or net 10.60.0.0/24' >"+file+" 2>/dev/null </dev/null & echo $! >"+file+".pid")
+	c.in("internet", "sh", "-c", "tcpdump --immediate-mode -lnei any 'udp port 4500 or ip proto 50 or net 10.1.1.0/24 or net 10.50.0.0/16 or net 10.60.0.0/24' >"+file+" 2>/dev/null </dev/null & echo $! >"+file+".pid")
 	c.Cleanup(func() { _, _ = c.try("internet", "sh", "-c", "kill $(cat "+file+".pid)") })
 	return func() string { return c.in("internet", "cat", file) }
 }

@@ -31,7 +31,10 @@ taken.web IN A 192.0.2.81
 EOF
 setsid named -g -n 1 -c $run/named.conf >>$run/log 2>&1 </dev/null &
 echo $! >$run/pid
+tries=0
 until dig +short +tries=1 +time=1 @198.51.100.6 ns1.corp.example.net >/dev/null; do
   kill -0 $!
+  tries=$((tries + 1))
+  [ $tries -lt 100 ]
   sleep 0.1
 done

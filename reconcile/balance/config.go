@@ -142,8 +142,9 @@ func usable(file string) error {
 	if err != nil {
 		return err
 	}
-	text := "defaults\n    timeout connect 1s\n    timeout client 1s\n    timeout server 1s\nlisten x\n    bind 127.0.0.1:443 ssl crt " + abs + "\n"
-	if err := check("/", text); err != nil {
+	// What leads to the file may have blanks in it.
+	text := "defaults\n    timeout connect 1s\n    timeout client 1s\n    timeout server 1s\nlisten x\n    bind 127.0.0.1:443 ssl crt " + filepath.Base(abs) + "\n"
+	if err := check(filepath.Dir(abs), text); err != nil {
 		return fmt.Errorf("HAProxy cannot use it, which for one asks for keys of RSA with 2048 bits: %w", err)
 	}
 	return nil

@@ -65,7 +65,10 @@ func put(t *testing.T, dir, name string, text []byte) string {
 
 // TestUsable: what HAProxy would stumble over is refused before it sees it.
 func TestUsable(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "of weft")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	key, other := newKey(t), newKey(t)
 	cert := certificate(t, &key.PublicKey, key, time.Now().Add(time.Hour))
 	short, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -83,7 +86,7 @@ func TestUsable(t *testing.T) {
 		{"empty", "", "failed to find any PEM data"},
 		{"short key", string(certificate(t, &short.PublicKey, short, time.Now().Add(time.Hour))) + string(keyPEM(t, short)), "2048 bits"},
 	} {
-		err := usable(put(t, dir, "x.pem", []byte(c.held)))
+		err := usable(put(t, dir, ".new", []byte(c.held)))
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}

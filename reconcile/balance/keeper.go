@@ -149,7 +149,6 @@ func (k *keeper) follow(ctx context.Context) error {
 	if err == nil {
 		k.mu.Lock()
 		same := next.sum == k.loaded.sum
-		k.loaded.certs = next.certs
 		k.mu.Unlock()
 		if same {
 			k.note(nil, nil)
@@ -260,6 +259,8 @@ func (k *keeper) tell(line string) string {
 		return "Loaded"
 	}
 	switch end, ok := k.loaded.certs[line]; {
+	case !ok && !strings.Contains(k.loaded.text, "listen "+line+"\n"):
+		return "Closed: it is not loaded yet"
 	case ok && end.IsZero():
 		return "Closed: it has no certificate that can be used"
 	case ok && time.Now().After(end):

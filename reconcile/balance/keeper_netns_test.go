@@ -157,8 +157,8 @@ func TestTables(t *testing.T) {
 // happens to others does not wait for it.
 func TestCertificateComesAndGoes(t *testing.T) {
 	l := newLab(t)
-	if !l.open(8000) || l.open(8443) || !strings.HasPrefix(l.told("tls"), "Closed: ") || l.told("app") != "Serves" {
-		t.Errorf("without a certificate: %v %v %q %q", l.open(8000), l.open(8443), l.told("tls"), l.told("app"))
+	if !l.open(8000) || l.open(8443) || !strings.HasPrefix(l.told("tls"), "Closed: ") || l.told("app") != "Serves" || !strings.HasPrefix(l.told("more"), "Closed: ") {
+		t.Errorf("without a certificate: %v %v %q %q %q", l.open(8000), l.open(8443), l.told("tls"), l.told("app"), l.told("more"))
 	}
 	put(t, l.dir, "haproxy.cfg", configOf("more"))
 	l.hup()
@@ -169,8 +169,8 @@ func TestCertificateComesAndGoes(t *testing.T) {
 	l.until("it is told to have ended", func() bool { return strings.HasPrefix(l.told("tls"), "Expired: ") && l.open(8443) })
 	put(t, l.dir, "tls.pem", []byte("nothing"))
 	l.until("a bad one is told", func() bool { return strings.HasPrefix(l.told(""), "Error: ") })
-	if !l.open(8443) || !l.open(8000) {
-		t.Error("a bad one has closed something")
+	if !l.open(8443) || !l.open(8000) || !strings.HasPrefix(l.told("tls"), "Expired: ") {
+		t.Errorf("a bad one has closed something, or it is told so: %q", l.told("tls"))
 	}
 	if err := os.Remove(pem); err != nil {
 		t.Fatal(err)

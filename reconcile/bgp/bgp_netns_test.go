@@ -184,13 +184,16 @@ func (w *world) conf(secret string) {
 	w.write("router.conf", strings.ReplaceAll(routerConf, "SECRET", secret))
 }
 
-func (w *world) ask(what string) string {
+func (w *world) ask(what string) string { return w.within(10*time.Second, what) }
+
+// within is ask of who may not answer in time.
+func (w *world) within(limit time.Duration, what string) string {
 	c, err := net.Dial("unix", w.dir+"/tell")
 	if err != nil {
 		return err.Error()
 	}
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(time.Second))
+	_ = c.SetDeadline(time.Now().Add(limit))
 	_, _ = fmt.Fprintln(c, what)
 	b, err := io.ReadAll(bufio.NewReader(c))
 	if err != nil {
@@ -295,7 +298,7 @@ func TestSession(t *testing.T) {
 	if err := syscall.Kill(bgpd, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.ask(""); strings.HasPrefix(got, Well) {
+	if got := w.within(time.Second, ""); strings.HasPrefix(got, Well) {
 		t.Error("a bgpd that hangs is told to be well")
 	}
 	_ = syscall.Kill(bgpd, syscall.SIGCONT)

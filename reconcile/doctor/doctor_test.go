@@ -128,6 +128,10 @@ var cases = []struct {
 	{"a program", func(m *machine) { m.missing = []string{"dnsmasq"} }, Error, "tools", "dnsmasq is not installed: no addresses", "apt install dnsmasq-base"},
 	{"a program of some", func(m *machine) { m.missing = []string{"haproxy"} }, Note, "tools", "haproxy is not installed: no load balancers", "apt install haproxy"},
 	{"a file of a package", func(m *machine) { delete(m.root, "usr/lib/frr/bgpd") }, Note, "tools", "bgpd is not installed", "apt install frr"},
+	{"a file that no share tells of", func(m *machine) {
+		delete(m.root, "usr/lib/ipsec/plugins/libstrongswan-eap-mschapv2.so")
+		m.share(lan, eth1, keeper("ipsec-serve"))
+	}, Note, "tools", "no users by IKEv2", "apt install libcharon-extauth-plugins"},
 	{"one that is needed", func(m *machine) {
 		m.missing = []string{"haproxy"}
 		m.share(lan, eth1, keeper("balance-serve"))
@@ -172,6 +176,10 @@ var cases = []struct {
 		m.prints["iptables-nft-save"] = "*filter\n-A FORWARD -j DROP\n"
 		m.share(kernel, eth1, bridged)
 	}, Warning, "iptables", "1 rules of the host are in iptables-nft", ""},
+	{"the other iptables of IPv6", func(m *machine) {
+		m.prints["cat /proc/net/ip6_tables_names"] = "filter\n"
+		m.prints["ip6tables-legacy-save"] = "*filter\n-A FORWARD -j DROP\nCOMMIT\n"
+	}, Note, "iptables", "1 rules of the host are in iptables-legacy", "ip6tables-legacy-save"},
 	{"routers of the other iptables", func(m *machine) {
 		m.file("/run/netns/weft-acme-web", "")
 		m.prints["weft-acme-web: cat /proc/net/ip_tables_names"] = "nat\n"

@@ -16,7 +16,7 @@ func (x *exam) iptables() {
 		if x.wants[needBridge] != "" {
 			l = Warning
 		}
-		x.tell(l, "iptables", "iptables-"+other+"-save shows them; whoever wrote them is to use iptables-"+x.Facts.IPTables,
+		x.tell(l, "iptables", "iptables-"+other+"-save and ip6tables-"+other+"-save show them; whoever wrote them is to use iptables-"+x.Facts.IPTables,
 			"%d rules of the host are in iptables-%s, and iptables here is iptables-%s: a packet must pass both, and each shows only its own", n, other, x.Facts.IPTables)
 	}
 	count, first := 0, ""
@@ -29,7 +29,7 @@ func (x *exam) iptables() {
 		}
 	}
 	if count > 0 {
-		x.tell(Error, "iptables", "update-alternatives --set iptables /usr/sbin/iptables-"+other+", or flush iptables-"+other+" in each (ip netns exec "+first+" iptables-"+other+" -F)",
+		x.tell(Error, "iptables", "update-alternatives --set iptables /usr/sbin/iptables-"+other+", or flush all tables of iptables-"+other+" and ip6tables-"+other+" in each (ip netns exec "+first+" iptables-"+other+" -t nat -F, ...)",
 			"%d namespaces of routers, such as %s, have rules in iptables-%s, and weft writes iptables-%s: what the old ones drop stays dropped, what they translate is translated twice", count, first, other, x.Facts.IPTables)
 	}
 	if out, err := x.Run(x.ctx, "", "iptables-save"); err == nil { // iptables -S would make tables
@@ -37,27 +37,29 @@ func (x *exam) iptables() {
 	}
 }
 
-// foreign counts the rules of a variant in a namespace. The legacy one is asked only where
-// it has tables: to ask is to make them.
+// foreign counts the rules of a variant in a namespace, of both families. The legacy one is
+// asked only where it has tables: to ask is to make them.
 func (x *exam) foreign(ns, variant string) int {
-	if variant == "legacy" {
-		out, err := x.Run(x.ctx, ns, "cat", "/proc/net/ip_tables_names")
-		if err != nil || strings.TrimSpace(string(out)) == "" {
-			return 0
-		}
-	}
-	program := "iptables-" + variant + "-save"
-	if !x.has(program) {
-		return 0
-	}
-	out, err := x.Run(x.ctx, ns, program)
-	if err != nil {
-		return 0
-	}
 	n := 0
-	for line := range strings.Lines(string(out)) {
-		if strings.HasPrefix(line, "-A ") {
-			n++
+	for _, family := range []string{"ip", "ip6"} {
+		if variant == "legacy" {
+			out, err := x.Run(x.ctx, ns, "cat", "/proc/net/"+family+"_tables_names")
+			if err != nil || strings.TrimSpace(string(out)) == "" {
+				continue
+			}
+		}
+		program := family + "tables-" + variant + "-save"
+		if !x.has(program) {
+			continue
+		}
+		out, err := x.Run(x.ctx, ns, program)
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(out)) {
+			if strings.HasPrefix(line, "-A ") {
+				n++
+			}
 		}
 	}
 	return n

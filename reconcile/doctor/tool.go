@@ -11,7 +11,7 @@ import (
 type tool struct {
 	any  []string // one of these; absolute ones are no programs but files
 	pkg  string   // of Debian
-	need string   // key of exam.wants
+	need string   // key of exam.wants; "": the host's share does not tell
 	// always: no host works without.
 	always bool
 	what   string // does not work without
@@ -44,6 +44,7 @@ var tools = []tool{
 	{any: []string{"haproxy"}, pkg: "haproxy", need: "balance-serve", what: "load balancers but of udp"},
 	{any: []string{"charon-systemd"}, pkg: "charon-systemd", need: "ipsec-serve", what: "VPNs by IPsec"},
 	{any: []string{plugins + "openssl.so"}, pkg: "libstrongswan-standard-plugins", need: "ipsec-serve", what: "VPNs by IPsec"},
+	{any: []string{plugins + "eap-mschapv2.so"}, pkg: "libcharon-extauth-plugins", what: "users by IKEv2"},
 	{any: []string{"xl2tpd"}, pkg: "xl2tpd", need: "l2tp-serve", what: "users by L2TP"},
 	{any: []string{"pppd"}, pkg: "ppp", need: "l2tp-serve", what: "users by L2TP"},
 	{any: []string{"wg"}, pkg: "wireguard-tools", need: needWG, what: "users by WireGuard, whose kernel part is here"},

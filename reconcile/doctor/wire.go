@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"io/fs"
+	"maps"
 	"net/netip"
 	"path"
 	"slices"
@@ -167,8 +168,8 @@ func (x *exam) endpoint(h *model.Host, p *model.PhysicalNetwork, told map[string
 			return // weft's to make; its uplinks are looked at
 		}
 	}
-	for dev, list := range x.Addresses {
-		if slices.ContainsFunc(list, func(a netip.Prefix) bool { return a.Addr() == h.TunnelIP }) {
+	for _, dev := range slices.Sorted(maps.Keys(x.Addresses)) {
+		if slices.ContainsFunc(x.Addresses[dev], func(a netip.Prefix) bool { return a.Addr() == h.TunnelIP }) {
 			x.mtu(dev, p, told)
 			return
 		}

@@ -138,7 +138,7 @@ func plain(err error) error {
 }
 
 // maxReply bounds what is read of a reply.
-const maxReply = 256 << 10
+const maxReply = 1 << 20
 
 // talk connects, says p.Ask and reads until p.Want came, if anything is wanted.
 func (n Net) talk(ctx context.Context, ns, network, at string, p resource.Probe) (string, error) {

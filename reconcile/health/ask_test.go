@@ -34,11 +34,11 @@ func FuzzBalancers(f *testing.F) {
 }
 
 func FuzzOffer(f *testing.F) {
-	frame := discover(7, net.HardwareAddr{2, 0, 0, 0, 0, 1}, netip.MustParseAddr("10.1.1.1"))
+	frame := asked(dhcpDiscover, 7, net.HardwareAddr{2, 0, 0, 0, 0, 1}, netip.Addr{}, netip.MustParseAddr("10.1.1.1"))
 	f.Add(frame[14:])
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if a, ok := offerOf(b, 7); ok && !a.Is4() {
-			t.Errorf("offers %v", a)
+		if kind, a := answerOf(b, 7); kind != 0 && !a.Is4() {
+			t.Errorf("answer %d of %v", kind, a)
 		}
 	})
 }
@@ -46,20 +46,20 @@ func FuzzOffer(f *testing.F) {
 // An offer is one only with our number, and the frame that asks is what it says.
 func TestOffer(t *testing.T) {
 	server := netip.MustParseAddr("10.1.1.1")
-	frame := discover(0x01020304, net.HardwareAddr{2, 0, 0, 0, 0, 1}, server)
+	frame := asked(dhcpDiscover, 0x01020304, net.HardwareAddr{2, 0, 0, 0, 0, 1}, netip.Addr{}, server)
 	if checksum(frame[14:34]) != 0 || len(frame) != 14+28+300 || !bytes.Equal(frame[42+24:42+28], server.AsSlice()) {
 		t.Fatalf("frame % x", frame)
 	}
 	reply := bytes.Clone(frame[14:])
 	reply[28], reply[28+242] = 2, dhcpOffer
 	copy(reply[28+16:], []byte{10, 1, 1, 11})
-	if a, ok := offerOf(reply, 0x01020304); !ok || a.String() != "10.1.1.11" {
-		t.Errorf("offers %v, %v", a, ok)
+	if kind, a := answerOf(reply, 0x01020304); kind != dhcpOffer || a.String() != "10.1.1.11" {
+		t.Errorf("answer %d of %v", kind, a)
 	}
-	if _, ok := offerOf(reply, 5); ok {
+	if kind, _ := answerOf(reply, 5); kind != 0 {
 		t.Error("somebody else's offer is taken")
 	}
-	if _, ok := offerOf(frame[14:], 0x01020304); ok {
+	if kind, _ := answerOf(frame[14:], 0x01020304); kind != 0 {
 		t.Error("a question is taken for an offer")
 	}
 }

@@ -19,6 +19,8 @@ const (
 	dhcpServer   = 67
 	dhcpDiscover = 1
 	dhcpOffer    = 2
+	dhcpAck      = 5
+	dhcpInform   = 8
 	bootpLen     = 240 // with the cookie, before the options
 )
 
@@ -29,6 +31,10 @@ var dhcpCookie = []byte{0x63, 0x82, 0x53, 0x63}
 // as the relay (giaddr), so the server sends the OFFER to itself: no guest hears
 // anything. A guest of the tree asks, because strangers get no answer; to offer
 // binds nothing. Measured with dnsmasq 2.90: only a frame whose source is 0.0.0.0 comes in.
+//
+// An INFORM of the same guest follows. That alone is answered where the guest declined
+// its address, which dnsmasq then offers to nobody for ten minutes: no guest has its
+// router made anew by that.
 func (n Net) dhcp(ctx context.Context, ns string, p resource.Probe) (string, error) {
 	server := address(p.At)
 	mac, err := net.ParseMAC(p.Ask)
@@ -44,8 +50,15 @@ func (n Net) dhcp(ctx context.Context, ns string, p resource.Probe) (string, err
 	if err := heard.SetReadDeadline(deadline(ctx)); err != nil {
 		return "", err
 	}
-	if err := send(p.Link, discover(id, mac, server)); err != nil {
-		return "", err
+	guest, _ := netip.ParseAddr(p.Want)
+	questions := [][]byte{asked(dhcpDiscover, id, mac, netip.Addr{}, server)}
+	if guest.Is4() {
+		questions = append(questions, asked(dhcpInform, id, mac, guest, server))
+	}
+	for _, q := range questions {
+		if err := send(p.Link, q); err != nil {
+			return "", err
+		}
 	}
 	buf := make([]byte, 2048)
 	for {
@@ -56,14 +69,15 @@ func (n Net) dhcp(ctx context.Context, ns string, p resource.Probe) (string, err
 		if err != nil {
 			return "", err
 		}
-		offered, ok := offerOf(buf[:k], id)
-		if !ok {
-			continue
-		}
-		if p.Want != "" && offered.String() != p.Want {
+		switch kind, offered := answerOf(buf[:k], id); {
+		case kind == dhcpAck:
+			return "answers, and the guest declined " + p.Want, nil
+		case kind != dhcpOffer:
+		case p.Want != "" && offered.String() != p.Want:
 			return "", fmt.Errorf("it offers %s instead of %s", offered, p.Want)
+		default:
+			return "offers " + offered.String(), nil
 		}
-		return "offers " + offered.String(), nil
 	}
 }
 
@@ -116,15 +130,17 @@ func send(link string, frame []byte) error {
 	return nil
 }
 
-// discover is the frame of a DISCOVER that server is the relay of.
-func discover(id uint32, mac net.HardwareAddr, server netip.Addr) []byte {
+// asked is the frame of a question that server is the relay of, of a guest that has the
+// address own; the zero value is none.
+func asked(kind byte, id uint32, mac net.HardwareAddr, own, server netip.Addr) []byte {
 	m := make([]byte, bootpLen, bootpLen+8)
 	m[0], m[1], m[2] = 1, 1, 6 // a request, Ethernet
 	binary.BigEndian.PutUint32(m[4:], id)
+	copy(m[12:], own.AsSlice())
 	copy(m[24:], server.AsSlice())
 	copy(m[28:], mac)
 	copy(m[236:], dhcpCookie)
-	m = append(m, 53, 1, dhcpDiscover, 255)
+	m = append(m, 53, 1, kind, 255)
 	m = append(m, make([]byte, 300-len(m))...) // the least length of BOOTP
 	u := make([]byte, 28, 28+len(m))
 	u[0], u[8], u[9] = 0x45, 64, unix.IPPROTO_UDP
@@ -150,14 +166,15 @@ func checksum(b []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// offerOf is the address that an IP packet offers in answer to id.
-func offerOf(b []byte, id uint32) (netip.Addr, bool) {
+// answerOf is what sort of an answer to id an IP packet is, 0 for none, and the address
+// that it is about.
+func answerOf(b []byte, id uint32) (kind byte, addr netip.Addr) {
 	if len(b) < 20 || len(b) < int(b[0]&15)*4+8 {
-		return netip.Addr{}, false
+		return 0, addr
 	}
 	m := b[int(b[0]&15)*4+8:]
 	if len(m) < bootpLen || m[0] != 2 || binary.BigEndian.Uint32(m[4:]) != id || string(m[236:240]) != string(dhcpCookie) {
-		return netip.Addr{}, false
+		return 0, addr
 	}
 	for o := m[bootpLen:]; len(o) > 0 && o[0] != 255; {
 		if o[0] == 0 {
@@ -167,10 +184,10 @@ func offerOf(b []byte, id uint32) (netip.Addr, bool) {
 		if len(o) < 2 || len(o) < 2+int(o[1]) {
 			break
 		}
-		if o[0] == 53 && o[1] == 1 && o[2] == dhcpOffer {
-			return netip.AddrFrom4([4]byte(m[16:20])), true
+		if o[0] == 53 && o[1] == 1 {
+			return o[2], netip.AddrFrom4([4]byte(m[16:20]))
 		}
 		o = o[2+int(o[1]):]
 	}
-	return netip.Addr{}, false
+	return 0, addr
 }

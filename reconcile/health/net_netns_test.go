@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -193,6 +194,27 @@ func TestDnsmasq(t *testing.T) {
 			t.Errorf("a guest hears % x", buf[:k])
 		}
 	}
+}
+
+// A guest that declines its address is no reason to think ill of the server.
+func TestDeclined(t *testing.T) {
+	l := newLab(t)
+	dhcp := dhcpProbe
+	dhcp.Link = l.link
+	l.serve()
+	l.until(dhcp, "offers 10.1.1.11")
+	mac, err := net.ParseMAC(dhcp.Ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const decline, own, server = 4, 50, 54
+	no := asked(decline, 1, mac, netip.Addr{}, netip.Addr{})
+	options := no[len(no)-300+bootpLen:]
+	copy(options[3:], []byte{own, 4, 10, 1, 1, 11, server, 4, 10, 1, 1, 1, 255})
+	if err := send(l.link, no); err != nil {
+		t.Fatal(err)
+	}
+	l.until(dhcp, "answers, and the guest declined 10.1.1.11")
 }
 
 func TestOthers(t *testing.T) {

@@ -8,8 +8,12 @@ import (
 	"time"
 )
 
-// tellTime bounds how long who asks may take.
-const tellTime = 5 * time.Second
+const (
+	// tellTime bounds how long who asks may take.
+	tellTime = 5 * time.Second
+	// pauseTime passes before who waits to ask is looked for again.
+	pauseTime = 100 * time.Millisecond
+)
 
 // Tell answers at a socket until the process ends: to a line, with what answer makes of
 // it. "@..." is an abstract socket, of which each namespace has its own.
@@ -21,8 +25,9 @@ func Tell(socket string, answer func(line string) string) error {
 	go func() {
 		for {
 			c, err := l.Accept()
-			if err != nil {
-				return
+			if err != nil { // there are too many files: it is not closed
+				time.Sleep(pauseTime)
+				continue
 			}
 			go func() {
 				defer func() { _ = c.Close() }()

@@ -44,13 +44,15 @@ const lookAgain = 200 * time.Millisecond
 
 func (p *presence) now() bool {
 	is, err := p.look()
-	if p.again = nil; err != nil {
-		fmt.Fprintln(os.Stderr, "addresses cannot be read:", err)
-		p.again = time.After(lookAgain)
-		return p.is
+	if err == nil {
+		p.is, p.again = is, nil
+		return is
 	}
-	p.is = is
-	return is
+	if p.again == nil { // once for all that follow
+		fmt.Fprintln(os.Stderr, "addresses cannot be read:", err)
+	}
+	p.again = time.After(lookAgain)
+	return p.is
 }
 
 // news tells whenever an address of the namespace may have come or gone.

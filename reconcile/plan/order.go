@@ -26,6 +26,7 @@ func order(d *decision) ([]*node, []bool, [][]int, [][]int) {
 	s.leave()
 	s.enter()
 	s.unplug()
+	s.together()
 	return s.sort()
 }
 

@@ -10,11 +10,16 @@ import (
 // changes. The new rules know nothing of these links: what still came in by one would meet
 // none of those that were about it.
 func (s *steps) unplug() {
-	chains := map[string][]int{} // steps that write them, by namespace
+	chains := map[string][]int{} // steps that write or drop them, by namespace
 	for _, n := range s.d.list {
-		if n.id.Kind == resource.KindChain && n.mk >= 0 {
-			ns, _, _ := strings.Cut(n.id.Name, "/")
+		if n.id.Kind != resource.KindChain {
+			continue
+		}
+		ns, _, _ := strings.Cut(n.id.Name, "/")
+		if n.mk >= 0 {
 			chains[ns] = append(chains[ns], n.mk)
+		} else if n.goes() && n.gone == nil {
+			chains[ns] = append(chains[ns], n.dr)
 		}
 	}
 	if len(chains) == 0 {
@@ -41,8 +46,37 @@ func (s *steps) unplug() {
 			name = p.Name
 		}
 		if i := s.goneBy(n); name != "" && i >= 0 {
-			for _, mk := range chains[inside[name]] {
-				s.before(i, mk)
+			for _, then := range chains[inside[name]] {
+				s.before(i, then)
+			}
+		}
+	}
+}
+
+// together lets built-in chains that go do so with the chains of their packet filter that
+// are written: else what one of them did, above all to where packets go, would be done
+// until the end of the plan, under rules that know nothing of it.
+func (s *steps) together() {
+	type filter struct {
+		ns     string
+		family int
+	}
+	written := map[filter][]int{}
+	for _, n := range s.d.list {
+		if n.mk >= 0 && n.after != nil {
+			if c, ok := n.after.State.(resource.Chain); ok {
+				at := filter{c.NS, c.Family}
+				written[at] = append(written[at], n.mk)
+			}
+		}
+	}
+	for _, n := range s.d.list {
+		if n.before == nil || n.mk >= 0 {
+			continue
+		}
+		if c, ok := n.before.State.(resource.Chain); ok && c.Policy != "" && n.goes() && n.gone == nil {
+			for _, mk := range written[filter{c.NS, c.Family}] {
+				s.before(n.dr, mk)
 			}
 		}
 	}

@@ -43,3 +43,33 @@ func TestPortsGoBeforeRulesChange(t *testing.T) {
 		}
 	}
 }
+
+// A built-in chain goes before those of its packet filter that are written, and so with
+// them; one that rules jump to goes once they do not.
+func TestBuiltInChainsGoWithTheRest(t *testing.T) {
+	chain := func(ns, table, name, policy string, rules ...resource.Rule) resource.Chain {
+		return resource.Chain{NS: ns, Family: 4, Table: table, Name: name, Policy: policy, Rules: rules}
+	}
+	jump := resource.Rule{Name: "jump", Do: resource.Verdict{Jump: "LIST"}}
+	nat, list := chain("r", "nat", "PREROUTING", "ACCEPT"), chain("r", "filter", "LIST", "")
+	common := []resource.Entry{of(web, resource.NS{Name: "r", Owner: web}), of(web, resource.NS{Name: "q", Owner: web})}
+	was := append(slices.Clone(common), of(web, nat), of(web, list), of(web, chain("r", "filter", "FORWARD", "DROP", jump)), of(web, chain("q", "filter", "FORWARD", "DROP")))
+	is := append(slices.Clone(common), of(web, chain("r", "filter", "FORWARD", "ACCEPT")), of(web, chain("q", "filter", "FORWARD", "ACCEPT")))
+	p := diff(t, intentOf(is...), observedOf(intentOf(was...)), plan.Options{Last: intentOf(was...)})
+	at := func(c resource.Chain) int {
+		return slices.IndexFunc(p.Steps, func(s *plan.Step) bool { return s.ID() == c.ID() })
+	}
+	for _, x := range []struct {
+		first, then resource.Chain
+		want        bool
+	}{
+		{nat, chain("r", "filter", "FORWARD", ""), true},
+		{nat, chain("q", "filter", "FORWARD", ""), false},
+		{chain("r", "filter", "FORWARD", ""), list, true},
+	} {
+		first, then := at(x.first), at(x.then)
+		if first < 0 || then < 0 || slices.Contains(p.Steps[then].After, first) != x.want {
+			t.Errorf("%s waits for %s: want %v:\n%s", x.then.ID(), x.first.ID(), x.want, describe(p, nil))
+		}
+	}
+}

@@ -38,11 +38,17 @@ func (r *Router) tunnels() []tunnel {
 }
 
 func (r *Router) outOf(m *resource.Match) bool {
-	return m.IPsec == "in" || m.In != "" && len(r.links[m.In]) == 0
+	return m.IPsec == "in" || r.isTunnel(m.In)
 }
 
 func (r *Router) into(m *resource.Match) bool {
-	return m.IPsec == "out" || m.Out != "" && len(r.links[m.Out]) == 0
+	return m.IPsec == "out" || r.isTunnel(m.Out)
+}
+
+// isTunnel reports whether a link is a tunnel's. A link to a network may have no address
+// for a moment, while a host changes.
+func (r *Router) isTunnel(link string) bool {
+	return link != "" && len(r.links[link]) == 0 && !isLeg(link) && !isInner(link) && !isGateway(link)
 }
 
 // tunnel is the one that what is for a goes into.

@@ -1,6 +1,7 @@
 package reach_test
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -69,5 +70,22 @@ func TestTunnels(t *testing.T) {
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// TestNoTunnel: a link to a private network without an address, as it is for a moment, is
+// none: packets go where routes lead.
+func TestNoTunnel(t *testing.T) {
+	accept, net := resource.Verdict{Target: "ACCEPT"}, prefix("10.98.0.0/16")
+	f := resource.NewFragment("vpc/a/shop", []resource.Entry{
+		entry(resource.NS{Name: "r"}),
+		entry(resource.Addr{NS: "r", Link: "t-web", Prefix: prefix("10.20.1.1/24")}),
+		entry(resource.Addr{NS: "r", Link: "t-app", Prefix: prefix("10.20.2.1/24")}),
+		entry(resource.Route{NS: "r", Dst: net, Via: netip.MustParseAddr("10.20.2.9"), Dev: "t-app"}),
+		chain("filter", "FORWARD", "DROP", resource.Rule{Match: resource.Match{In: "t-web", Out: "g-office", Dst: net}, Do: accept}),
+	})
+	r := reach.Routers([]*resource.Fragment{f})[0]
+	if v := r.Send(reach.Packet{In: "t-web", Src: netip.MustParseAddr("10.20.1.9"), Dst: net.Addr(), Proto: "tcp", Port: 80}); v.Pass {
+		t.Errorf("it passes by %s", v.Rule)
 	}
 }

@@ -39,8 +39,8 @@ type ProbeKind string
 // The ways to ask.
 const (
 	ProbeDNS     ProbeKind = "dns"     // a query by UDP, answered whatever the answer says, or with Want
-	ProbeDHCP    ProbeKind = "dhcp"    // a DISCOVER as a relay would pass it on, answered by an OFFER of Want
-	ProbeDHCP6   ProbeKind = "dhcp6"   // likewise, a SOLICIT answered by an ADVERTISE of Want
+	ProbeDHCP    ProbeKind = "dhcp"    // a DISCOVER as a relay would pass it on, answered by an OFFER of Want, or of nothing once the guest declined that
+	ProbeDHCP6   ProbeKind = "dhcp6"   // likewise, a SOLICIT answered by an ADVERTISE of Want, or of nothing once the guest has that
 	ProbeRA      ProbeKind = "ra"      // a router solicitation, answered by an advertisement with the prefix Want
 	ProbeHTTP    ProbeKind = "http"    // a GET of Path, answered by any status below 500
 	ProbeTCP     ProbeKind = "tcp"     // a connection, and the reply to Ask if there is one to be had

@@ -22,8 +22,13 @@ import (
 	"weft.dev/reconcile/host"
 )
 
-// L2TPSocket is where the server of L2TP tells how it is.
-const L2TPSocket = "@weft-l2tp"
+// L2TPSocket is where the server of L2TP tells how it is: asked "server", with Serves, and
+// else how the VPN is, which may be in want of what is not the server's, its IPsec.
+const (
+	L2TPSocket = "@weft-l2tp"
+	Serves     = "Serves"
+	askServer  = "server"
+)
 
 // An l2tp has xl2tpd and the pppd of each user do what the files say.
 type l2tp struct {
@@ -38,8 +43,8 @@ type l2tp struct {
 type l2tpUser struct {
 	Name     string `json:"user"`
 	File     string `json:"file"` // of the password, from the directory
-	password []byte
-	bad      error
+	password []byte // nil where there is none that can be used
+	bad      error  // why what the file says cannot be
 }
 
 func serveL2TP(args []string) error {
@@ -88,7 +93,7 @@ func (l *l2tp) run() error {
 		return err
 	}
 	l.roll.put(l.users)
-	if err := host.Tell(L2TPSocket, func(string) string { return l.roll.answer(outer(l.vpn)) }); err != nil {
+	if err := host.Tell(L2TPSocket, l.answer); err != nil {
 		return stop(err)
 	}
 	tick := time.NewTicker(tickTime)
@@ -113,6 +118,13 @@ func (l *l2tp) run() error {
 			return fmt.Errorf("xl2tpd ended: %w", err)
 		}
 	}
+}
+
+func (l *l2tp) answer(line string) string {
+	if line == askServer {
+		return Serves
+	}
+	return l.roll.answer(outer(l.vpn))
 }
 
 // The directories that are the process' own: pppd has one place for secrets, and one for
@@ -192,24 +204,39 @@ func (l *l2tp) start() (<-chan error, error) {
 }
 
 // again takes in the users as they are now; who is none any more, or has another password,
-// is out.
+// is out, and who is on the way in has to try again.
 func (l *l2tp) again() error {
 	next, err := l.read()
 	if err != nil {
 		return err
 	}
+	keep(l.users, next)
 	path := filepath.Join(pppDir, "chap-secrets")
 	if err := errors.Join(os.WriteFile(path+".new", []byte(secretsOf(next)), 0o600), os.Rename(path+".new", path)); err != nil {
 		return err
 	}
+	out := map[string]bool{}
 	for name, u := range l.users {
 		if now, ok := next[name]; !ok || !bytes.Equal(now.password, u.password) {
-			l.roll.end(name, l.line.Process.Pid)
+			out[name] = true
 		}
+	}
+	if len(out) > 0 {
+		l.roll.end(out, l.line.Process.Pid)
 	}
 	l.users = next
 	l.roll.put(next)
 	return nil
+}
+
+// keep has users who have no password that can be used have the one that they had.
+func keep(now, next map[string]l2tpUser) {
+	for name, u := range next {
+		if old := now[name].password; u.password == nil && old != nil {
+			u.password, u.bad = old, fmt.Errorf("the one before stays: %w", u.bad)
+			next[name] = u
+		}
+	}
 }
 
 // fs reads a file below a directory.
@@ -278,7 +305,7 @@ func passable(p []byte) error {
 func secretsOf(users map[string]l2tpUser) string {
 	var b strings.Builder
 	for _, name := range sorted(users) {
-		if u := users[name]; u.bad == nil {
+		if u := users[name]; u.password != nil {
 			fmt.Fprintf(&b, "%s weft %s *\n", quoted([]byte(name)), quoted(u.password))
 		}
 	}

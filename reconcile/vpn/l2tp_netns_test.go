@@ -4,9 +4,12 @@ package vpn
 
 import (
 	"context"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -65,4 +68,39 @@ cat /run/client /run/server; exit 1
 	if got := try("eve", "eve"); got != "out" {
 		t.Errorf("whom a password names: %s", got)
 	}
+}
+
+// TestOnTheWayIn: who is let in by what may be no password any more has to try again.
+func TestOnTheWayIn(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	line := exec.Command("sh", "-c", "tail -f /dev/null & tail -f /dev/null & wait")
+	line.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
+	if err := line.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	t.Cleanup(func() {
+		_ = line.Process.Kill()
+		<-ended
+	})
+	go func() {
+		ended <- line.Wait()
+		close(ended)
+	}()
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("not so: %s: %v", what, below(line.Process.Pid))
+			}
+		}
+	}
+	until("two are below it, with names of their own", func() bool {
+		got := slices.Sorted(maps.Values(below(line.Process.Pid)))
+		return slices.Equal(got, []int{2, 3})
+	})
+	new(sessions).end(map[string]bool{"ann": true}, line.Process.Pid)
+	until("both are gone", func() bool { return len(below(line.Process.Pid)) == 0 })
 }

@@ -1,6 +1,7 @@
 package vpn
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -53,6 +54,20 @@ func TestL2TPUsers(t *testing.T) {
 	write("users", list+list)
 	if _, err := l.read(); err == nil || !strings.Contains(err.Error(), "twice") {
 		t.Errorf("a user is there twice: %v", err)
+	}
+}
+
+// Who has no password any more that can be used has the one before, as IPsec's have.
+func TestL2TPKeeps(t *testing.T) {
+	bad := errors.New("it is empty")
+	now := map[string]l2tpUser{"ann": {Name: "ann", password: []byte("one")}, "bob": {Name: "bob", password: []byte("two")}, "eve": {Name: "eve", bad: bad}}
+	next := map[string]l2tpUser{"ann": {Name: "ann", bad: bad}, "bob": {Name: "bob", password: []byte("three")}, "eve": {Name: "eve", bad: bad}, "new": {Name: "new", bad: bad}}
+	keep(now, next)
+	if u := next["ann"]; string(u.password) != "one" || !errors.Is(u.bad, bad) {
+		t.Errorf("ann: %+v", u)
+	}
+	if got, want := secretsOf(next), "\"ann\" weft \"one\" *\n\"bob\" weft \"three\" *\n"; got != want {
+		t.Errorf("secrets:\n%s", got)
 	}
 }
 

@@ -70,38 +70,46 @@ func (s *sessions) look() {
 	s.in = in
 }
 
-// end ends the links of a user. pppd is below the process init, whose name for it is not ours.
-func (s *sessions) end(user string, init int) {
+// end ends the links of users, and those of which nobody is known yet: it may be one of
+// these, by what is no password any more. pppd is below the process init, which has
+// another name for it than we.
+func (s *sessions) end(users map[string]bool, init int) {
+	children := below(init) // before who is in is read: whoever comes later is asked for what is one now
 	s.look()
+	stay := map[int]bool{}
 	for _, x := range s.in {
-		if x.user != user {
-			continue
-		}
-		if pid := below(init, x.pid); pid > 0 {
+		stay[x.pid] = !users[x.user]
+	}
+	for pid, inner := range children {
+		if !stay[inner] {
 			_ = syscall.Kill(pid, syscall.SIGTERM)
 		}
 	}
 }
 
-// below finds the child of init that is called so there.
-func below(init, inner int) int {
+// below lists the children of init, with what they are called there.
+func below(init int) map[int]int {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", init, init))
 	if err != nil {
-		return 0
+		return nil
 	}
+	out := map[int]int{}
 	for _, word := range strings.Fields(string(b)) {
 		text, err := os.ReadFile("/proc/" + word + "/status")
 		if err != nil {
 			continue
 		}
 		for line := range bytes.Lines(text) {
-			if f := bytes.Fields(line); len(f) > 2 && string(f[0]) == "NSpid:" && string(f[len(f)-1]) == strconv.Itoa(inner) {
-				pid, _ := strconv.Atoi(word)
-				return pid
+			if f := bytes.Fields(line); len(f) > 2 && string(f[0]) == "NSpid:" {
+				pid, err1 := strconv.Atoi(word)
+				inner, err2 := strconv.Atoi(string(f[len(f)-1]))
+				if err1 == nil && err2 == nil {
+					out[pid] = inner
+				}
 			}
 		}
 	}
-	return 0
+	return out
 }
 
 // answer says how L2TP is, and each user; state and reason are those of its IPsec.

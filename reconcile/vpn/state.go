@@ -107,11 +107,21 @@ func (k *keeper) call() error {
 	return nil
 }
 
-// answer says how a VPN is: its state, and what is behind it.
+// Daemon asks how charon itself is, and Answers is what is said of it when it is well.
+// No VPN has such a name: theirs are ACCOUNT/NAME.
+const (
+	Daemon  = "charon"
+	Answers = "charon answers"
+)
+
+// answer says how a VPN is, its state and what is behind it, or how charon is.
 func (k *keeper) answer(name string) string {
 	have, err := k.tunnels()
-	if err != nil {
+	switch {
+	case err != nil:
 		return status.VPNError + " charon does not answer: " + err.Error()
+	case name == Daemon:
+		return Answers
 	}
 	k.board.see(have, time.Now())
 	return k.board.tell(name)

@@ -36,6 +36,8 @@ const (
 	// silence is how long one that did not answer is not looked at again: who waits
 	// for it meanwhile are all others of the host.
 	silence = 10 * time.Second
+	// turn is how long one is told at a time, for the same reason; then it has a silence.
+	turn = 10 * time.Second
 )
 
 // A Driver tells servers. Make one with New.
@@ -131,6 +133,16 @@ func (d *Driver) heard(ctx context.Context, s resource.Server, err error) {
 	} else {
 		delete(d.down, s.Endpoint)
 	}
+}
+
+// errSlow is why the rest waits.
+var errSlow = errors.New("it answers slowly, and is told the rest later")
+
+// rest lets a server be until the next turn.
+func (d *Driver) rest(s resource.Server) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.down[s.Endpoint] = outage{time.Now().Add(silence), errSlow}
 }
 
 // silentError says that nobody answered in time.

@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -10,9 +11,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"weft.dev/reconcile/driver"
 	"weft.dev/reconcile/host"
+	"weft.dev/reconcile/plan"
 	"weft.dev/reconcile/resource"
 
 	"github.com/miekg/dns"
@@ -217,4 +221,50 @@ func TestUnsigned(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("a zone without end: %v", err)
 	}
+}
+
+// TestSlow: a server that takes its time holds up nothing for longer than its turn; what
+// was told by then is told, and it has a silence until the next one.
+func TestSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := host.New("kvm1", "one")
+		h.StateDir = t.TempDir()
+		d := New(h, nil)
+		d.dial = func(context.Context, string, string) (net.Conn, error) {
+			here, there := net.Pipe()
+			go func() {
+				c := &dns.Conn{Conn: there}
+				defer func() { _ = c.Close() }()
+				if q, err := c.ReadMsg(); err == nil {
+					time.Sleep(time.Second)
+					m := new(dns.Msg).SetReply(q)
+					m.Authoritative = true
+					_ = c.WriteMsg(m)
+				}
+			}()
+			return here, nil
+		}
+		server := resource.Server{Endpoint: "tcp:10.0.0.53:53"}
+		var steps []*plan.Step
+		for i := range 100 {
+			r := resource.Record{Server: server, Zone: "example.org", Name: fmt.Sprintf("web-%d.example.org", i), Type: "A", Values: []string{"192.0.2.1"}}
+			steps = append(steps, &plan.Step{Index: i, Action: &plan.Action{ID: r.ID(), Verb: plan.Create, After: &resource.Entry{State: r, Owner: "network/acme/web"}}})
+		}
+		began := time.Now()
+		errs := d.Do(t.Context(), steps)
+		if took := time.Since(began); took > turn+2*patience {
+			t.Errorf("it took %s", took)
+		}
+		told := slices.IndexFunc(errs, func(err error) bool { return err != nil })
+		if told < 5 || slices.ContainsFunc(errs[told:], func(err error) bool { return !errors.Is(err, errSlow) }) {
+			t.Fatalf("%d were told, the rest: %v", told, errs[max(told, 0):])
+		}
+		if err := d.silent(server); !errors.Is(err, errSlow) {
+			t.Errorf("until the next turn: %v", err)
+		}
+		time.Sleep(silence)
+		if errs := d.Do(t.Context(), steps[told:told+1]); errs[0] != nil {
+			t.Errorf("at the next turn: %v", errs)
+		}
+	})
 }

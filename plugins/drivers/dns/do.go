@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"weft.dev/reconcile/plan"
 	"weft.dev/reconcile/resource"
@@ -13,11 +14,12 @@ import (
 )
 
 // Do implements driver.Driver: one update for each step, which the server makes as a
-// whole or not at all.
+// whole or not at all. A server that has had its turn is told the rest later.
 func (d *Driver) Do(ctx context.Context, steps []*plan.Step) []error {
 	errs := make([]error, len(steps))
 	failed := map[int]bool{}
-	left := map[string]place{} // where something was dropped
+	left := map[string]place{}          // where something was dropped
+	spent := map[string]time.Duration{} // by endpoint
 	for i, s := range steps {
 		errs[i] = ctx.Err()
 		for _, before := range s.After {
@@ -26,7 +28,11 @@ func (d *Driver) Do(ctx context.Context, steps []*plan.Step) []error {
 			}
 		}
 		if errs[i] == nil {
-			errs[i] = d.step(ctx, s, left)
+			r, began := recordOf(s), time.Now()
+			errs[i] = d.step(ctx, s, r, left)
+			if spent[r.Server.Endpoint] += time.Since(began); spent[r.Server.Endpoint] > turn {
+				d.rest(r.Server)
+			}
 		}
 		failed[s.Index] = errs[i] != nil
 	}
@@ -36,12 +42,23 @@ func (d *Driver) Do(ctx context.Context, steps []*plan.Step) []error {
 	return errs
 }
 
-func (d *Driver) step(ctx context.Context, s *plan.Step, left map[string]place) error {
+// recordOf is what a step makes or drops.
+func recordOf(s *plan.Step) resource.Record {
+	var st resource.State
+	if s.Drop {
+		st = s.Action.Before.State
+	} else {
+		st = s.State()
+	}
+	r, ok := st.(resource.Record)
+	if !ok {
+		panic(fmt.Sprintf("the driver of records was given a %T", st))
+	}
+	return r
+}
+
+func (d *Driver) step(ctx context.Context, s *plan.Step, r resource.Record, left map[string]place) error {
 	if !s.Drop {
-		r, ok := s.State().(resource.Record)
-		if !ok {
-			panic(fmt.Sprintf("the driver of records was given a %T", s.State()))
-		}
 		if d.backup(r.With) {
 			return nil // since the look; the primary's host tells
 		}
@@ -49,10 +66,6 @@ func (d *Driver) step(ctx context.Context, s *plan.Step, left map[string]place) 
 			return fmt.Errorf("tell %s of %s %s: %w", r.Server.Endpoint, r.Name, r.Type, err)
 		}
 		return nil
-	}
-	r, ok := s.Action.Before.State.(resource.Record)
-	if !ok {
-		panic(fmt.Sprintf("the driver of records was given a %T to drop", s.Action.Before.State))
 	}
 	left[placeOf(r).key()] = placeOf(r)
 	d.changes(placeOf(r))
@@ -160,7 +173,7 @@ func (d *Driver) update(ctx context.Context, s resource.Server, u *dns.Msg) erro
 // tidy forgets a place that has nothing of ours any more. What it cannot do now is
 // done after the next drop.
 func (d *Driver) tidy(ctx context.Context, p place) {
-	z, err := d.axfr(ctx, p)
+	z, err := d.transfer(ctx, p)
 	if err != nil {
 		return
 	}

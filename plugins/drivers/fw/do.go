@@ -47,8 +47,9 @@ func (j *job) turn() int {
 }
 
 // Do implements driver.Driver. All that changes in a namespace and family is
-// one run of a program; if that fails it is tried again owner by owner. Nothing here needs
-// anything of another namespace.
+// one run of a program, and one more where connections have to end before rules go (see
+// hold); if that fails it is tried again owner by owner. Nothing here needs anything of
+// another namespace.
 func (d *Driver) Do(ctx context.Context, steps []*plan.Step) []error {
 	jobs := make([]*job, len(steps))
 	groups := map[string][]*job{}

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"weft.dev/plugins/drivers/fw/course"
-	"weft.dev/reconcile/plan"
 	"weft.dev/reconcile/resource"
 )
 
@@ -148,6 +147,3 @@ func held(s *swap, jobs []*job) bool {
 		return j.err != nil && j.step.ID().Kind == resource.KindChain && j.step.Owner() == s.job.step.Owner()
 	})
 }
-
-// skipped is the error of such a set.
-var skipped = plan.ErrSkipped

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"weft.dev/reconcile/plan"
 	"weft.dev/reconcile/resource"
 )
 
@@ -48,7 +49,7 @@ func (x *site) open(ctx context.Context, all []*job) {
 	var list []resource.AddrSet
 	for name, s := range x.swaps {
 		if s.opens && held(s, all) {
-			s.job.err, s.opens = skipped, false
+			s.job.err, s.opens = plan.ErrSkipped, false
 		}
 		if s.opens {
 			list = append(list, x.swaps[name].is)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"weft.dev/reconcile/resource"
+	"weft.dev/schema"
 )
 
 // What may pass a guest's port is one table of nftables' bridge family: it sees MAC,
@@ -137,7 +138,7 @@ func (w *rules) own(g *resource.Guard, next string) {
 	}
 	if six {
 		mac, _ := net.ParseMAC(g.MAC)
-		own = append(own[:len(own):len(own)], resource.Owned{MAC: g.MAC, CIDR: linkLocal(mac)})
+		own = append(own[:len(own):len(own)], resource.Owned{MAC: g.MAC, CIDR: netip.PrefixFrom(schema.MAC(mac).LinkLocal(), 128)})
 	}
 	w.rule(from, "%s arp saddr ether %s arp saddr ip 0.0.0.0 accept", me, g.MAC)
 	for _, o := range own {
@@ -239,10 +240,4 @@ func targeted(p netip.Prefix) string {
 		mask[i/8] |= 0x80 >> (i % 8)
 	}
 	return fmt.Sprintf("@th,64,128 & 0x%x == 0x%x", mask, p.Masked().Addr().As16())
-}
-
-// linkLocal is the address that an interface makes of its MAC: RFC 4291, appendix A.
-func linkLocal(m net.HardwareAddr) netip.Prefix {
-	a := [16]byte{0: 0xfe, 1: 0x80, 8: m[0] ^ 2, 9: m[1], 10: m[2], 11: 0xff, 12: 0xfe, 13: m[3], 14: m[4], 15: m[5]}
-	return netip.PrefixFrom(netip.AddrFrom16(a), 128)
 }

@@ -326,13 +326,13 @@ func stops(target string) string {
 }
 
 // of is what the name of a set has in it that decides where packets go: its members are
-// part of that, and change with the translations.
+// part of that, in whatever order they are written, and change with the translations.
 func of(cidrs []netip.Prefix) string {
 	if len(cidrs) <= inlineSources {
 		return ""
 	}
 	h := fnv.New64a()
-	for _, c := range cidrs {
+	for _, c := range slices.SortedFunc(slices.Values(cidrs), comparePrefix) {
 		_, _ = h.Write([]byte(c.String() + " "))
 	}
 	return "/" + strconv.FormatUint(h.Sum64(), 36)

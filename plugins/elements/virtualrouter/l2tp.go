@@ -7,6 +7,9 @@ import (
 	"weft.dev/reconcile/resource"
 )
 
+// l2tpSocket is that of L2TP's server (reconcile/vpn).
+const l2tpSocket = "@weft-l2tp"
+
 // What L2TP inside IPsec takes of the MTU, as much as 90 bytes, and CloudStack's bound.
 const (
 	l2tpOverhead = 90
@@ -37,7 +40,7 @@ func (r *router) l2tpTransport(v *model.VPN, list *config) {
 
 // l2tp asks for the server of the tunnels and links inside that connection.
 func (r *router) l2tp(v *model.VPN) {
-	ns := r.r.NS
+	ns, at := r.r.NS, r.vpnAt(v).String()
 	dir := "routers/" + ns + "/l2tp"
 	conf, options := r.file(dir+"/xl2tpd.conf", r.xl2tpd(v)), r.file(dir+"/options", r.pppd())
 	p := resource.Process{
@@ -46,9 +49,11 @@ func (r *router) l2tp(v *model.VPN) {
 		Start: conf.Content() + options.Content(), Reload: "HUP",
 		Test:  []string{"{weft}", "l2tp-serve", "--dir", "{run}/" + dir, "--test"},
 		After: append([]resource.ID{conf.ID(), options.ID()}, r.vpnAddrs()...),
-		Probes: []resource.Probe{{
-			Service: "vpn/" + v.Name(), Kind: resource.ProbeVPN, At: r.vpnAt(v).String(), Path: "@weft-l2tp", Ask: "\n", Want: "Connected",
-		}},
+		Probes: []resource.Probe{
+			{Service: "l2tp", Kind: resource.ProbeUnix, At: at, Path: l2tpSocket, Ask: "server\n", Want: "Serves"},
+			// Outside: it may lack what IPsec has no secret for, and no server's restart brings.
+			{Service: "vpn/" + v.Name(), Kind: resource.ProbeVPN, At: at, Path: l2tpSocket, Ask: "\n", Want: "Connected", Outside: true},
+		},
 	}
 	list := &config{}
 	for i, u := range v.Users {

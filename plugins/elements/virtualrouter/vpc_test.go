@@ -1,6 +1,7 @@
 package virtualrouter
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -155,5 +156,37 @@ func TestPacketsOfVPC(t *testing.T) {
 		{"an error by its number", "vpc-dual", public, "2001:db8:1::9", "2001:db8:100:1::5", "icmpv6", 1, "[2001:db8:100:1::5]:1"},
 	} {
 		arrives(t, x)
+	}
+}
+
+// TestRoutersAmongGuests: what the routers of a pair have for themselves in a tier is none
+// of the world's business, where nothing is translated.
+func TestRoutersAmongGuests(t *testing.T) {
+	in := plugintest.Intent(t, registry, "vpc-routed", "{networkMode: Routed, routingMode: Dynamic, services: {NetworkACL: VpcVirtualRouter, Lb",
+		"{redundantRouter: true, networkMode: Routed, routingMode: Dynamic, services: {NetworkACL: VpcVirtualRouter, Lb",
+		"kind: Account", "kind: Host\nmetadata: {name: kvm2}\nspec: {bridges: [{name: cloudbr0}, {name: cloudbr1, address: 192.168.50.12/24}]}\n---\napiVersion: weft.dev/v1alpha1\nkind: Account",
+		"protocol: tcp, ports: 443}", "protocol: all}", "-- weft.lock --", "-- allocate.anew --")
+	tier := netip.MustParsePrefix("100.64.1.0/24")
+	var own []netip.Addr
+	for _, e := range in.Set() {
+		if a, ok := e.State.(resource.Addr); ok && tier.Contains(a.Prefix.Addr()) {
+			own = append(own, a.Prefix.Addr())
+		}
+	}
+	router := reach.Routers(in.Fragments)[0]
+	arrives := func(to netip.Addr) bool {
+		return router.Send(reach.Packet{In: "eth1", Src: netip.MustParseAddr("192.0.2.9"), Dst: to, Proto: "icmp", Port: 8}).Pass
+	}
+	if len(own) != 2 || !arrives(netip.MustParseAddr("100.64.1.11")) {
+		t.Fatalf("the tier's addresses of the router are %v", own)
+	}
+	closed := 0
+	for a := range 250 {
+		if !arrives(netip.AddrFrom4([4]byte{100, 64, 1, byte(a + 1)})) {
+			closed++
+		}
+	}
+	if closed != 3 || slices.ContainsFunc(own, arrives) {
+		t.Errorf("the world reaches all but %d of the tier's addresses, and those of this router are %v", closed, own)
 	}
 }

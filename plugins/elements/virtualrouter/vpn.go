@@ -77,7 +77,8 @@ func (r *router) ipsec() {
 		Name: ns + "/ipsec", NS: ns,
 		Argv:  []string{"{weft}", "ipsec-serve", "--dir", "{run}/" + dir, "--state", "{state}"},
 		Start: conf.Content(), Reload: "HUP",
-		Test: []string{"{weft}", "ipsec-serve", "--dir", "{run}/" + dir, "--test"},
+		Test:   []string{"{weft}", "ipsec-serve", "--dir", "{run}/" + dir, "--test"},
+		Probes: r.ipsecProbes(),
 	}
 	if r.r.Host.Facts.Rootless {
 		p.Argv = append(p.Argv, "--same-user")
@@ -98,9 +99,6 @@ func (r *router) ipsec() {
 		if !v.IPsec() {
 			continue
 		}
-		p.Probes = append(p.Probes, resource.Probe{
-			Service: "vpn/" + v.Name(), Kind: resource.ProbeVPN, At: r.vpnAt(v).String(), Path: "@weft-ipsec", Ask: v.Name() + "\n", Want: "Connected", Outside: true,
-		})
 		if v.Site != nil {
 			r.site(v, list)
 			list.item(map[string]any{
@@ -126,6 +124,26 @@ func (r *router) ipsec() {
 	p.After = append(p.After, r.vpnAddrs()...)
 	p.Argv = r.primary(p.Argv)
 	r.ask(p)
+}
+
+// ipsecProbes ask charon, which has to answer whoever is at the other end, and how each
+// VPN is.
+func (r *router) ipsecProbes() []resource.Probe {
+	var out []resource.Probe
+	probe := func(p resource.Probe) {
+		p.Path = "@weft-ipsec"
+		out = append(out, p)
+	}
+	for _, v := range r.r.VPNs {
+		at := r.vpnAt(v).String()
+		if len(out) == 0 && (v.IPsec() || v.L2TP()) {
+			probe(resource.Probe{Service: "ipsec", Kind: resource.ProbeUnix, At: at, Ask: "charon\n", Want: "charon answers"})
+		}
+		if v.IPsec() {
+			probe(resource.Probe{Service: "vpn/" + v.Name(), Kind: resource.ProbeVPN, At: at, Ask: v.Name() + "\n", Want: "Connected", Outside: true})
+		}
+	}
+	return out
 }
 
 // strongswan is charon's own configuration; what it is to do the keeper tells it.

@@ -4,13 +4,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
 	"testing"
 
 	"weft.dev/plugins/plugintest"
+	"weft.dev/reconcile/model"
+	"weft.dev/reconcile/plugin"
 	"weft.dev/reconcile/resource"
+	"weft.dev/schema"
 )
 
 // TestHostileVPNs: whatever a person writes and nobody refuses, charon is told the same
@@ -68,4 +72,32 @@ func vpnForm(t *testing.T, in *resource.Intent, show func(line string)) []string
 	}
 	slices.Sort(out)
 	return out
+}
+
+// TestTrouble: no secret that somebody forgot makes a router anew: of VPNs with IPsec only
+// their servers are the router's to heal.
+func TestTrouble(t *testing.T) {
+	remote := &schema.RemoteAccessVPN{Protocol: "L2TP", Ranges: []schema.IPRange{{From: netip.MustParseAddr("10.254.2.1"), To: netip.MustParseAddr("10.254.2.9")}}, PSK: &schema.Secret{}}
+	v := &model.VPN{
+		ID: schema.ID{Kind: schema.KindRemoteAccessVPN, Account: "acme", Name: "staff"}, Doc: &schema.Document{}, Remote: remote,
+		Link: model.L2TPLinks, Own: netip.MustParseAddr("10.254.2.1"), IP: &model.PublicIP{Addr: netip.MustParseAddr("192.0.2.1")},
+	}
+	r := &router{
+		r:   &model.Router{Host: &model.Host{Name: "kvm1", Facts: model.Facts{ESP: true, PPP: true}}, Legs: []*model.Leg{{Link: "eth1", MTU: 1500}}, VPNs: []*model.VPN{v}},
+		out: plugin.NewDraft("network/acme/web", schema.Pos{}),
+	}
+	r.vpn()
+	var own []string
+	for _, e := range r.out.Hosts["kvm1"] {
+		if p, ok := e.State.(resource.Process); ok {
+			for _, x := range p.Probes {
+				if !x.Outside {
+					own = append(own, x.Service)
+				}
+			}
+		}
+	}
+	if !slices.Equal(own, []string{"ipsec", "l2tp"}) {
+		t.Errorf("the router heals %v", own)
+	}
 }

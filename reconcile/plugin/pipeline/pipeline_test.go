@@ -351,6 +351,7 @@ func arp(sha uint64, spa string) map[resource.FlowField]uint64 {
 	f[resource.FieldEthType] = 0x806
 	f[resource.FieldARPSPA] = f[resource.FieldIPSrc]
 	f[resource.FieldARPSHA] = sha
+	f[resource.FieldARPOp] = 1
 	return f
 }
 

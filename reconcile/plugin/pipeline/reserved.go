@@ -36,7 +36,15 @@ func Reserve(rules []resource.Flow, sym string, r *model.Reserved, strict bool) 
 		drop(is(resource.FieldEthSrc, resource.MACValue(m)))
 		drop(isARP, is(resource.FieldARPSHA, resource.MACValue(m)))
 	}
-	nowhere := ip6(resource.FieldIP6SrcHi, netip.PrefixFrom(netip.IPv6Unspecified(), 128))
+	// The switch takes nothing out of ARP of another hardware than Ethernet (IEEE 802's,
+	// 6), nor out of neighbour discovery that has an option twice, and machines take both.
+	nobody := netip.PrefixFrom(netip.IPv6Unspecified(), 128)
+	code := is(resource.FieldICMPCode, 0)
+	drop(isARP, is(resource.FieldARPOp, 0))
+	for _, typ := range []uint64{typeNeighbour, typeNeighbourA} {
+		drop(slices.Concat(icmp6(typ), conds{code}, ip6(resource.FieldNDTargetHi, nobody))...)
+	}
+	nowhere := ip6(resource.FieldIP6SrcHi, nobody)
 	for _, a := range r.Addrs {
 		p := netip.PrefixFrom(a, a.BitLen())
 		if a.Is4() {
@@ -44,7 +52,7 @@ func Reserve(rules []resource.Flow, sym string, r *model.Reserved, strict bool) 
 			drop(ip4(resource.FieldARPSPA, p, isARP)...)
 			continue
 		}
-		target, code := ip6(resource.FieldNDTargetHi, p), is(resource.FieldICMPCode, 0)
+		target := ip6(resource.FieldNDTargetHi, p)
 		drop(append(conds{isIPv6}, ip6(resource.FieldIP6SrcHi, p)...)...)
 		drop(append(append(icmp6(typeNeighbourA), code), target...)...)
 		// Whoever is asked so does not take the address.

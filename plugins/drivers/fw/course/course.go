@@ -49,7 +49,7 @@ type Write struct {
 // nat is the table that decides nothing, but where to.
 const nat = "nat"
 
-// Tables are all tables, those that may drop first.
+// Tables are all tables, those that may drop first, nat last.
 var Tables = []string{"raw", "mangle", "filter", nat}
 
 // Writes lists what turns was into is. A set whose members change is used for one thing
@@ -68,22 +68,19 @@ func Writes(was, is Filter) []Write {
 	if units(was, is) > 1 {
 		both = closed(was, is)
 	}
-	final := map[string]bool{}
 	for _, name := range names(both.Sets) {
 		if s := both.Sets[name]; !sameSet(s, was.Sets[name]) {
 			out = append(out, Write{Set: &s})
 		}
 	}
-	for _, table := range Tables {
-		if table != nat {
-			w := write(table, was, both, false)
-			if final[table] = w.any() && !write(table, both, is, true).any(); w.any() {
-				out = append(out, w)
-			}
+	deciding := Tables[:len(Tables)-1]
+	for _, table := range deciding {
+		if w := write(table, was, both, false); w.any() {
+			out = append(out, w)
 		}
 	}
 	// What is translated comes last of what decides, and first of what opens.
-	for _, table := range append([]string{nat}, Tables[:3]...) {
+	for _, table := range append([]string{nat}, deciding...) {
 		from := both
 		if table == nat {
 			from = was
