@@ -22,17 +22,17 @@ func (a *Agent) lookAfter() {
 	in, last := a.desired(), a.Engine.Verified().Intent
 	_, all := a.saved.get().Suspended[""]
 	unmade, down := a.unmade()
-	leave := func(o resource.Owner) string {
+	leave := func(o resource.Owner) (leave, keep string) {
 		h, held := in.Held(o)
 		switch {
 		case in.Frozen != "":
-			return in.Frozen
+			return in.Frozen, ""
 		case all:
-			return "the host is suspended"
+			return "the host is suspended", ""
 		case held:
-			return h.Reason
+			return h.Reason, ""
 		}
-		return unmade[o]
+		return "", unmade[o]
 	}
 	list := in.Fragments
 	if last != nil {

@@ -85,7 +85,7 @@ func (c *Checker) Cures() <-chan Cure { return c.cures }
 func (c *Checker) Treat(cure Cure, act func()) bool {
 	c.mu.Lock()
 	w := c.routers[cure.NS]
-	leave := w == nil || w.router.Leave != "" || c.down[w.process(cure.Service)]
+	leave := w == nil || w.router.Leave != "" || w.router.Keep != "" && cure.Rebuilds() || c.down[w.process(cure.Service)]
 	c.mu.Unlock()
 	if leave {
 		return false
@@ -267,8 +267,8 @@ const (
 func (c *Checker) offer(ctx context.Context, w *watched) {
 	c.mu.Lock()
 	now := c.cfg.Now()
-	cure, ok := w.cure(now)
-	if ok && (c.down[w.process(cure.Service)] || c.failing() || now.Sub(c.acted) < pace || now.Sub(c.anew[cure.ID]) < shared) {
+	cure, ok := w.cure(now, c.down)
+	if ok && (c.failing() || now.Sub(c.acted) < pace || now.Sub(c.anew[cure.ID]) < shared) {
 		ok = false
 	}
 	c.mu.Unlock()

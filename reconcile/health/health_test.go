@@ -249,6 +249,31 @@ func TestDown(t *testing.T) {
 	})
 }
 
+// Where something of a router cannot be made, who is sick is started anew, again and again,
+// and the router is left as it is; and none waits behind a process that cannot be started.
+func TestKeep(t *testing.T) {
+	kept := router("web")
+	kept.Keep = "process web/ipsec cannot be made: no key"
+	kept.Processes = append(kept.Processes, resource.Process{Name: "web/ipsec", NS: "web", Probes: []resource.Probe{{Service: "ipsec"}}})
+	run(t, []Router{kept}, func(w *world) {
+		w.c.Watch([]Router{kept}, map[string]bool{"web/ipsec": true})
+		w.tell("web", "ipsec", silent)
+		wait(10 * time.Minute)
+		if got := w.cures(); len(got) > 0 {
+			t.Fatalf("for what cannot be started: %s", ids(got))
+		}
+		w.tell("web", "dns", silent)
+		wait(10 * time.Minute)
+		if got := w.cures(); len(got) < 2 || slices.ContainsFunc(got, Cure.Rebuilds) || slices.ContainsFunc(got, func(c Cure) bool { return c.Service != "dns" }) {
+			t.Errorf("cures: %s", ids(got))
+		}
+		rebuild := Cure{NS: "web", Service: "dns", ID: resource.ID{Kind: resource.KindNS, Name: "web"}}
+		if w.c.Treat(rebuild, func() {}) {
+			t.Error("it was made anew")
+		}
+	})
+}
+
 // Who is not here is not sick.
 func TestAbsent(t *testing.T) {
 	run(t, []Router{router("web")}, func(w *world) {
@@ -432,7 +457,7 @@ func TestLate(t *testing.T) {
 	for range 9 {
 		p.hear(p.router.questions(), []answer{{}, {err: errors.New("slow")}, {}}, 2*time.Second, now)
 	}
-	if _, ok := p.cure(now); ok || p.sick() {
+	if _, ok := p.cure(now, nil); ok || p.sick() {
 		t.Error("it is sick because we were late")
 	}
 }

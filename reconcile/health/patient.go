@@ -20,17 +20,21 @@ type Router struct {
 	Processes []resource.Process
 	// Leave is why nothing may be done whatever the answers are, or "".
 	Leave string
+	// Keep is why the namespace may not be made anew, or "": processes may be started anew.
+	Keep string
 }
 
-// RoutersOf lists the routers of an intent; leave says of an owner why nothing of it
-// may be changed, or "".
-func RoutersOf(in *resource.Intent, leave func(resource.Owner) string) []Router {
+// RoutersOf lists the routers of an intent; leave says of an owner why nothing of it may
+// be changed, and why it may not be made anew as a whole, or "".
+func RoutersOf(in *resource.Intent, leave func(resource.Owner) (leave, keep string)) []Router {
 	var out []Router
 	for _, f := range in.Fragments {
 		at := len(out)
 		for _, e := range f.Entries() {
 			if ns, ok := e.State.(resource.NS); ok && ns.Health != nil {
-				out = append(out, Router{Health: *ns.Health, NS: ns.Name, Owner: f.Owner, Leave: leave(f.Owner)})
+				r := Router{Health: *ns.Health, NS: ns.Name, Owner: f.Owner}
+				r.Leave, r.Keep = leave(f.Owner)
+				out = append(out, r)
 			}
 		}
 		if at == len(out) {
@@ -228,11 +232,12 @@ func (p *patient) sick() bool {
 	return slices.ContainsFunc(p.own(), func(s *service) bool { return s.state.State == status.ServiceSick && !s.shared })
 }
 
-// sickest is the service that is sick for the longest time, or nil.
-func (p *patient) sickest() *service {
+// sickest is the service that is sick for the longest time, or nil; none of a process
+// that is down.
+func (p *patient) sickest(down map[string]bool) *service {
 	var out *service
 	for _, s := range p.own() {
-		if s.state.State != status.ServiceSick {
+		if s.state.State != status.ServiceSick || down[s.state.Process] {
 			continue
 		}
 		if out == nil || s.state.Since.Before(out.state.Since) || s.state.Since.Equal(out.state.Since) && s.state.Name < out.state.Name {
@@ -272,19 +277,20 @@ func (c Cure) Rebuilds() bool { return c.ID.Kind == resource.KindNS }
 
 // cure says what is to be done now, if anything: first the process is started anew,
 // and if that does not help the namespace is made anew, and so on, more and more
-// rarely. For a process that serves others too no namespace is made anew.
-func (p *patient) cure(now time.Time) (Cure, bool) {
-	s := p.sickest()
+// rarely. For a process that serves others too no namespace is made anew. Nothing is done
+// for processes that are down: they cannot be started.
+func (p *patient) cure(now time.Time, down map[string]bool) (Cure, bool) {
+	s := p.sickest(down)
 	if s == nil || p.router.Leave != "" || p.treating || p.treated || now.Before(p.until) {
 		return Cure{}, false
 	}
 	c := Cure{Router: p.router.Name, Owner: p.router.Owner, NS: p.router.NS, Service: s.state.Name}
 	c.Why = fmt.Sprintf("%s of %s: %s", s.state.Name, p.router.Name, s.state.Message)
-	if s.state.Process != "" && (p.cures%2 == 0 || s.shared) {
+	if s.state.Process != "" && (p.cures%2 == 0 || s.shared || p.router.Keep != "") {
 		c.ID = resource.ID{Kind: resource.KindProcess, Name: s.state.Process}
 		return c, true
 	}
-	if !p.turn(now) {
+	if p.router.Keep != "" || !p.turn(now) {
 		return Cure{}, false
 	}
 	c.ID = resource.ID{Kind: resource.KindNS, Name: p.router.NS}

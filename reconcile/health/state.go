@@ -10,7 +10,7 @@ import (
 // state is what is told of the router.
 func (p *patient) state() status.Router {
 	r := &p.router
-	out := status.Router{Name: r.Name, Owner: r.Owner, NS: r.NS, Every: r.Every, Leave: r.Leave, Rebuilds: p.rebuilds}
+	out := status.Router{Name: r.Name, Owner: r.Owner, NS: r.NS, Every: r.Every, Leave: r.Leave, Keep: r.Keep, Rebuilds: p.rebuilds}
 	for _, outside := range []bool{false, true} {
 		for _, name := range slices.Sorted(maps.Keys(p.services)) {
 			s := p.services[name].state
@@ -19,7 +19,7 @@ func (p *patient) state() status.Router {
 			}
 		}
 	}
-	if p.sickest() != nil {
+	if p.sickest(nil) != nil {
 		out.Next = p.until
 	}
 	return out

@@ -45,7 +45,9 @@ type Router struct {
 	NS    string         `json:"namespace"`
 	Every time.Duration  `json:"every"` // nanoseconds from check to check
 	// Leave is why nothing is done for it whatever the checks say, or "".
-	Leave    string    `json:"leave,omitempty"`
+	Leave string `json:"leave,omitempty"`
+	// Keep is why it is not made anew as a whole, or "".
+	Keep     string    `json:"keep,omitempty"`
 	Services []Service `json:"services"`
 	// Rebuilds counts how often it was made anew because it was sick, Deaths how
 	// often a process of it ended by itself, since the agent began.
@@ -181,9 +183,12 @@ func (r *Router) words(p *printer) string {
 			parts = append(parts, fmt.Sprintf("%s %d×", x.what, x.n))
 		}
 	}
-	if r.Leave != "" {
+	switch {
+	case r.Leave != "":
 		parts = append(parts, "nothing is done: "+r.Leave)
-	} else if r.Next.After(p.now) {
+	case r.Keep != "":
+		parts = append(parts, "not to be made anew: "+r.Keep)
+	case r.Next.After(p.now):
 		parts = append(parts, "treated again in "+Age(r.Next.Sub(p.now)))
 	}
 	return strings.Join(parts, ", ")

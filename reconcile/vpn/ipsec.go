@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -22,9 +23,6 @@ import (
 // IPsecSocket is where the keeper of charon tells how VPNs are: an abstract socket, of
 // which each namespace has its own.
 const IPsecSocket = "@weft-ipsec"
-
-// nobody is the user that talks to the world.
-const nobody = 65534
 
 const (
 	// startTime bounds charon's start, which takes 10 to 60 ms on a machine that is not busy.
@@ -139,10 +137,11 @@ func (k *keeper) start() (*exec.Cmd, <-chan error, error) {
 	cmd.Env = append(os.Environ(), "STRONGSWAN_CONF="+filepath.Join(k.dir, "strongswan.conf"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if !k.same {
-		if err := os.Chown(".", nobody, nobody); err != nil {
+		user := userOf(k.state)
+		if err := os.Chown(".", int(user), int(user)); err != nil {
 			return nil, nil, err
 		}
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: user, Gid: user}
 		cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_NET_ADMIN, unix.CAP_NET_BIND_SERVICE, unix.CAP_NET_RAW}
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
@@ -157,6 +156,15 @@ func (k *keeper) start() (*exec.Cmd, <-chan error, error) {
 		close(ended) // whoever asks again hears that it has
 	}()
 	return cmd, ended, nil
+}
+
+// userOf is the user that a charon runs as, by its own directory: one for each router, so
+// that none whom an attacker took over can read the secrets of another's. Nobody else has
+// users from there up to 0x7fffffff (systemd, "Users, Groups, UIDs and GIDs").
+func userOf(dir string) uint32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(dir))
+	return 0x70000000 + h.Sum32()%0x0fffffff
 }
 
 // connect waits for charon to serve.

@@ -255,8 +255,8 @@ func sites(w *world) {
 	if len(charon) != 1 {
 		t.Fatalf("the keeper has the children %v", charon)
 	}
-	if b, _ := os.ReadFile("/proc/" + charon[0] + "/status"); !strings.Contains(string(b), "Uid:\t65534") {
-		t.Errorf("charon is not nobody:\n%s", b)
+	if b, _ := os.ReadFile("/proc/" + charon[0] + "/status"); !strings.Contains(string(b), fmt.Sprintf("Uid:\t%d", userOf(w.dir+"/state"))) {
+		t.Errorf("charon is not a user of its own:\n%s", b)
 	}
 	if said := w.ask(IPsecSocket, Daemon); said != Answers {
 		t.Errorf("of charon is said %q", said)

@@ -152,6 +152,9 @@ func (c *wgConfig) run(first map[string]*user) error {
 	}
 }
 
+// nobody is the user that talks to the world.
+const nobody = 65534
+
 // becomeNobody gives up root once everything is open that root is needed for. Who ends
 // with the one that started it does so still: the kernel forgets that with the user.
 func becomeNobody() error {
