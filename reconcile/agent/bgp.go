@@ -27,12 +27,7 @@ func (*bgpMetrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *bgpMetrics) Collect(ch chan<- prometheus.Metric) {
-	told := map[string]bool{}
-	for _, r := range m.agent.checker.Routers() {
-		if told[r.Name] {
-			continue // a metric that is there twice would be the end of all of them
-		}
-		told[r.Name] = true
+	for _, r := range m.agent.told() {
 		for _, s := range r.Services {
 			b := s.BGP
 			if b == nil {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,12 @@ var (
 	descRebuilds  = prometheus.NewDesc("weft_router_rebuilds_total", "How often a router was made anew because a service was sick.", []string{"router"}, nil)
 )
 
+// told are the routers that metrics tell of, each name once: a metric that is there twice
+// would be the end of all of them.
+func (a *Agent) told() []status.Router {
+	return slices.CompactFunc(a.checker.Routers(), func(x, y status.Router) bool { return x.Name == y.Name })
+}
+
 // Describe implements prometheus.Collector.
 func (*routerMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descCheck, descCheckTime, descRestarts, descRebuilds} {
@@ -33,12 +40,7 @@ func (*routerMetrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *routerMetrics) Collect(ch chan<- prometheus.Metric) {
-	told := map[string]bool{}
-	for _, r := range m.agent.checker.Routers() {
-		if told[r.Name] {
-			continue // a metric that is there twice would be the end of all of them
-		}
-		told[r.Name] = true
+	for _, r := range m.agent.told() {
 		ch <- prometheus.MustNewConstMetric(descRebuilds, prometheus.CounterValue, float64(r.Rebuilds), r.Name)
 		for _, s := range r.Services {
 			outside := "false"

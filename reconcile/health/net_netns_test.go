@@ -114,6 +114,22 @@ func (l *lab) ask(p resource.Probe) (string, error) {
 	return l.n.Ask(ctx, l.ns, p)
 }
 
+// stopped: while dnsmasq stands still nobody gets an answer.
+func (l *lab) stopped(probes ...resource.Probe) {
+	l.t.Helper()
+	if err := l.dnsmasq.Process.Signal(unix.SIGSTOP); err != nil {
+		l.t.Fatal(err)
+	}
+	for _, p := range probes {
+		if words, err := l.ask(p); err == nil {
+			l.t.Errorf("%s: who is stopped says %q", p.Kind, words)
+		}
+	}
+	if err := l.dnsmasq.Process.Signal(unix.SIGCONT); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
 // until asks until the answer is words.
 func (l *lab) until(p resource.Probe, words string) {
 	l.t.Helper()
@@ -170,17 +186,7 @@ func TestDnsmasq(t *testing.T) {
 	name.Ask, name.Want = "nobody.web.test", ""
 	l.until(name, "answers")
 
-	if err := l.dnsmasq.Process.Signal(unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range []resource.Probe{dnsProbe, dhcp} {
-		if words, err := l.ask(p); err == nil {
-			t.Errorf("%s: who is stopped says %q", p.Kind, words)
-		}
-	}
-	if err := l.dnsmasq.Process.Signal(unix.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	l.stopped(dnsProbe, dhcp)
 	l.until(dnsProbe, "answers 10.1.1.11")
 
 	buf := make([]byte, 2048)

@@ -48,17 +48,7 @@ func TestDnsmasq6(t *testing.T) {
 	if words, err := l.ask(away); err == nil || !strings.Contains(err.Error(), ErrAbsent.Error()) {
 		t.Errorf("at an address that is not here: %q, %v", words, err)
 	}
-	if err := l.dnsmasq.Process.Signal(unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range []resource.Probe{ra, dhcp} {
-		if words, err := l.ask(p); err == nil {
-			t.Errorf("%s: who is stopped says %q", p.Kind, words)
-		}
-	}
-	if err := l.dnsmasq.Process.Signal(unix.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	l.stopped(ra, dhcp)
 	l.until(ra, "advertises 2001:db8:5::/64")
 
 	buf := make([]byte, 2048)

@@ -74,6 +74,18 @@ func (m *Marks) Keys() []string {
 	return out
 }
 
+// ReadFile reads a file that is no link, device or the like and has at most limit bytes.
+func ReadFile(path string, limit int64) ([]byte, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, fmt.Errorf("%s is no file of at most %d bytes", path, limit)
+	}
+	return os.ReadFile(path)
+}
+
 // WriteFile replaces path atomically with content, making its directories. When it
 // returns nil the content outlives a loss of power, and until then what was there
 // before does.

@@ -20,6 +20,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"weft.dev/reconcile/host"
 )
 
 // The verbs by which the program is called to be one of the two.
@@ -108,13 +110,5 @@ func (g *Guest) own(dir, kind string) ([]byte, error) {
 	if !slices.Contains(g.Has, kind) {
 		return nil, nil
 	}
-	path := filepath.Join(dir, kind, g.NIC)
-	info, err := os.Lstat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, fmt.Errorf("%s is no file of at most %d bytes", path, maxFile)
-	}
-	return os.ReadFile(path)
+	return host.ReadFile(filepath.Join(dir, kind, g.NIC), maxFile)
 }

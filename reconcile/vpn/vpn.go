@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"weft.dev/reconcile/host"
 )
 
 // The verbs by which the program is called to be one of these.
@@ -49,12 +51,5 @@ func read(dir, name string) ([]byte, error) {
 	if !filepath.IsLocal(name) {
 		return nil, fmt.Errorf("%s is not below %s", name, dir)
 	}
-	info, err := os.Lstat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, fmt.Errorf("%s is no file of at most %d bytes", path, maxFile)
-	}
-	return os.ReadFile(path)
+	return host.ReadFile(path, maxFile)
 }

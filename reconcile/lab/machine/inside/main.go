@@ -1,4 +1,4 @@
-// The command inside runs a command in a machine of its own, whose kernel has all its modules (see package machine): in the
+// Command inside runs a command in a machine of its own, whose kernel has all its modules (see package machine): in the
 // same directory, with the same WEFT_ environment. It is made for go test -exec.
 package main
 
