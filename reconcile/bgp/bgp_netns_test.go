@@ -16,13 +16,14 @@ import (
 	"time"
 
 	"weft.dev/reconcile/status"
+
+	"weft.dev/reconcile/lab/nstest"
 )
 
 // A world is a router, which the keeper serves, and on a wire with it a peer, which is
 // FRR set up by hand and has no IPv6 address but a link-local one.
 type world struct {
-	t   *testing.T
-	dir string
+	*nstest.Spaces
 }
 
 const (
@@ -77,56 +78,26 @@ router bgp 65001
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root")
-	}
-	dir, err := os.MkdirTemp("", "bgp") // frr has to pass, and a socket's path is short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	w := &world{t, dir}
-	w.run("chmod", "755", dir)
+	w := &world{nstest.New(t, "bgp", "r", "p")}
+	w.Run("ip", "link", "add", "eth1", "netns", w.NS("r"), "type", "veth", "peer", "name", "eth1", "netns", w.NS("p"))
+	w.In("r", "ip", "addr", "add", "203.0.113.10/24", "dev", "eth1")
+	w.In("r", "ip", "addr", "add", "2001:db8:1::10/64", "dev", "eth1", "nodad")
+	w.In("p", "ip", "addr", "add", "203.0.113.1/24", "dev", "eth1")
 	for _, n := range []string{"r", "p"} {
-		w.run("ip", "netns", "add", w.ns(n))
-		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", w.ns(n)).Run() })
-		w.in(n, "ip", "link", "set", "lo", "up")
+		w.In(n, "ip", "link", "set", "eth1", "up")
 	}
-	w.run("ip", "link", "add", "eth1", "netns", w.ns("r"), "type", "veth", "peer", "name", "eth1", "netns", w.ns("p"))
-	w.in("r", "ip", "addr", "add", "203.0.113.10/24", "dev", "eth1")
-	w.in("r", "ip", "addr", "add", "2001:db8:1::10/64", "dev", "eth1", "nodad")
-	w.in("p", "ip", "addr", "add", "203.0.113.1/24", "dev", "eth1")
-	for _, n := range []string{"r", "p"} {
-		w.in(n, "ip", "link", "set", "eth1", "up")
-	}
-	w.in("r", "ip", "route", "add", "default", "via", "203.0.113.1")
-	w.run("install", "-d", "-o", "frr", "-g", "frr", filepath.Join(dir, "p"))
+	w.In("r", "ip", "route", "add", "default", "via", "203.0.113.1")
+	w.Run("install", "-d", "-o", "frr", "-g", "frr", filepath.Join(w.Dir, "p"))
 	return w
-}
-
-func (w *world) ns(n string) string { return fmt.Sprintf("weftbgp%d%s", os.Getpid(), n) }
-
-func (w *world) run(argv ...string) string {
-	w.t.Helper()
-	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
-	if err != nil {
-		w.t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
-	}
-	return string(out)
-}
-
-func (w *world) in(n string, argv ...string) string {
-	w.t.Helper()
-	return w.run(append([]string{"ip", "netns", "exec", w.ns(n)}, argv...)...)
 }
 
 // begin starts a program in a namespace; it ends with the test or by the function.
 func (w *world) begin(n string, argv ...string) (pid int, end func(syscall.Signal)) {
-	w.t.Helper()
-	cmd := exec.Command("ip", append([]string{"netns", "exec", w.ns(n)}, argv...)...)
-	cmd.Stdout, cmd.Stderr = w.t.Output(), w.t.Output()
+	w.Helper()
+	cmd := exec.Command("ip", append([]string{"netns", "exec", w.NS(n)}, argv...)...)
+	cmd.Stdout, cmd.Stderr = w.Output(), w.Output()
 	if err := cmd.Start(); err != nil {
-		w.t.Fatal(err)
+		w.Fatal(err)
 	}
 	done := false
 	end = func(s syscall.Signal) {
@@ -136,23 +107,14 @@ func (w *world) begin(n string, argv ...string) (pid int, end func(syscall.Signa
 			_ = cmd.Wait()
 		}
 	}
-	w.t.Cleanup(func() { end(syscall.SIGTERM) })
+	w.Cleanup(func() { end(syscall.SIGTERM) })
 	return cmd.Process.Pid, end
-}
-
-func (w *world) write(name, text string) string {
-	w.t.Helper()
-	path := filepath.Join(w.dir, name)
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		w.t.Fatal(err)
-	}
-	return path
 }
 
 // peer starts FRR in the peer.
 func (w *world) peer(secret string) (end func(syscall.Signal)) {
-	dir := filepath.Join(w.dir, "p")
-	text := w.write("peer.conf", strings.ReplaceAll(peerConf, "SECRET", secret))
+	dir := filepath.Join(w.Dir, "p")
+	text := w.Write("peer.conf", strings.ReplaceAll(peerConf, "SECRET", secret))
 	common := []string{"-u", "frr", "-g", "frr", "-P", "0", "-z", dir + "/zserv", "--vty_socket", dir}
 	_ = os.Remove(dir + "/zserv")
 	_, endZebra := w.begin("p", append([]string{zebraPath, "-f", "/dev/null", "-i", dir + "/zebra.pid"}, common...)...)
@@ -174,21 +136,21 @@ func (w *world) keeper(secret string) (pid int) {
 	w.conf(secret)
 	self, err := os.Executable()
 	if err != nil {
-		w.t.Fatal(err)
+		w.Fatal(err)
 	}
-	pid, _ = w.begin("r", self, Verb, "--conf", w.dir+"/router.conf", "--state", w.dir+"/r", "--tell", w.dir+"/tell")
+	pid, _ = w.begin("r", self, Verb, "--conf", w.Dir+"/router.conf", "--state", w.Dir+"/r", "--tell", w.Dir+"/tell")
 	return pid
 }
 
 func (w *world) conf(secret string) {
-	w.write("router.conf", strings.ReplaceAll(routerConf, "SECRET", secret))
+	w.Write("router.conf", strings.ReplaceAll(routerConf, "SECRET", secret))
 }
 
 func (w *world) ask(what string) string { return w.within(10*time.Second, what) }
 
 // within is ask of who may not answer in time.
 func (w *world) within(limit time.Duration, what string) string {
-	c, err := net.Dial("unix", w.dir+"/tell")
+	c, err := net.Dial("unix", w.Dir+"/tell")
 	if err != nil {
 		return err.Error()
 	}
@@ -212,18 +174,18 @@ func (w *world) session() status.BGP {
 }
 
 func (w *world) until(what string, ok func() string) {
-	w.t.Helper()
+	w.Helper()
 	why := ""
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if why = ok(); why == "" {
 			return
 		}
 	}
-	w.t.Fatalf("%s: not after 30 s: %s", what, why)
+	w.Fatalf("%s: not after 30 s: %s", what, why)
 }
 
 func (w *world) established(n int) {
-	w.t.Helper()
+	w.Helper()
 	w.until(fmt.Sprintf("session %d is established", n), func() string {
 		if s := w.session(); s.State != status.BGPEstablished || s.Sessions != n || s.Told != 1 {
 			return fmt.Sprintf("%+v", s)
@@ -234,7 +196,7 @@ func (w *world) established(n int) {
 
 // counter reads a number that the router's bgpd tells of its neighbour.
 func (w *world) counter(name string) (n int) {
-	text, _ := command(w.dir+"/r/"+bgpdVTY, []string{"show bgp neighbors json"})
+	text, _ := command(w.Dir+"/r/"+bgpdVTY, []string{"show bgp neighbors json"})
 	if _, after, ok := strings.Cut(text, `"`+name+`":`); ok {
 		_, _ = fmt.Sscanf(after, "%d", &n)
 	}
@@ -247,14 +209,14 @@ func (w *world) counter(name string) (n int) {
 func TestSession(t *testing.T) {
 	w := newWorld(t)
 	ways := func() string {
-		return w.in("r", "sh", "-c", "ip route show table all | grep -v 'fe80\\|ff00'; ip nexthop; ip rule; ip -6 rule")
+		return w.In("r", "sh", "-c", "ip route show table all | grep -v 'fe80\\|ff00'; ip nexthop; ip rule; ip -6 rule")
 	}
 	endPeer := w.peer("first")
 	before := ways()
 	pid := w.keeper("first")
 	w.established(1)
 	w.until("the peer has told its routes", func() string {
-		out := w.in("p", "vtysh", "--vty_socket", w.dir+"/p", "-c", "show bgp ipv6 unicast neighbors 203.0.113.10 advertised-routes")
+		out := w.In("p", "vtysh", "--vty_socket", w.Dir+"/p", "-c", "show bgp ipv6 unicast neighbors 203.0.113.10 advertised-routes")
 		if !strings.Contains(out, "2001:db8:ffff::/48") {
 			return out
 		}
@@ -290,7 +252,7 @@ func TestSession(t *testing.T) {
 	}
 
 	// The directory and every file in it is no place where the password stays.
-	if out, err := exec.Command("grep", "-rl", "first", w.dir+"/r").Output(); err == nil {
+	if out, err := exec.Command("grep", "-rl", "first", w.Dir+"/r").Output(); err == nil {
 		t.Errorf("the password is in %s", out)
 	}
 	daemons := w.daemons(pid)
@@ -317,7 +279,7 @@ func TestSession(t *testing.T) {
 // daemons are the pids of what the keeper started.
 func (w *world) daemons(keeper int) map[string]int {
 	out := map[string]int{}
-	for _, f := range strings.Fields(w.run("pgrep", "-P", fmt.Sprint(keeper))) {
+	for _, f := range strings.Fields(w.Run("pgrep", "-P", fmt.Sprint(keeper))) {
 		var pid int
 		_, _ = fmt.Sscan(f, &pid)
 		name, _ := os.ReadFile("/proc/" + f + "/comm")
@@ -329,20 +291,20 @@ func (w *world) daemons(keeper int) map[string]int {
 // unprivileged: bgpd may listen at its port and no more, and what zebra may is worth
 // nothing in the host's namespaces.
 func (w *world) unprivileged(keeper int) {
-	w.t.Helper()
+	w.Helper()
 	daemons := w.daemons(keeper)
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", daemons["bgpd"]))
 	if err != nil {
-		w.t.Fatal(err)
+		w.Fatal(err)
 	}
 	for _, want := range []string{"CapPrm:\t0000000000000400\n", "CapEff:\t0000000000000400\n", "NoNewPrivs:\t1\n"} {
 		if !strings.Contains(string(b), want) {
-			w.t.Errorf("bgpd is not %q:\n%s", want, b)
+			w.Errorf("bgpd is not %q:\n%s", want, b)
 		}
 	}
 	ours, err1 := os.Readlink("/proc/self/ns/user")
 	its, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/user", daemons["zebra"]))
 	if err1 != nil || err2 != nil || ours == its {
-		w.t.Errorf("zebra is in the user namespace %s, and so are we (%v, %v)", its, err1, err2)
+		w.Errorf("zebra is in the user namespace %s, and so are we (%v, %v)", its, err1, err2)
 	}
 }

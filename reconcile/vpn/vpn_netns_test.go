@@ -45,26 +45,26 @@ swanctl {
 
 // peer runs strongSwan in b, told by hand.
 func (w *world) peer(conf string) func(conf string) {
-	w.t.Helper()
-	dir := filepath.Join(w.dir, "b")
-	w.write("b/strongswan.conf", fmt.Sprintf(strongswanConf, w.esp, dir+"/vici"))
-	cmd := exec.Command("ip", "netns", "exec", w.ns("b"), "charon-systemd")
+	w.Helper()
+	dir := filepath.Join(w.Dir, "b")
+	w.Write("b/strongswan.conf", fmt.Sprintf(strongswanConf, w.esp, dir+"/vici"))
+	cmd := exec.Command("ip", "netns", "exec", w.NS("b"), "charon-systemd")
 	cmd.Env = append(os.Environ(), "STRONGSWAN_CONF="+dir+"/strongswan.conf")
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
-		w.t.Fatal(err)
+		w.Fatal(err)
 	}
-	w.t.Cleanup(func() {
+	w.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		if w.t.Failed() {
-			w.t.Logf("the peer:\n%s", log.String())
+		if w.Failed() {
+			w.Logf("the peer:\n%s", log.String())
 		}
 	})
 	w.soon("the peer's charon", func() bool { _, err := os.Stat(dir + "/vici"); return err == nil })
 	load := func(conf string) {
-		w.write("b/swanctl.conf", conf)
+		w.Write("b/swanctl.conf", conf)
 		w.swanctl("--load-all", "--file", dir+"/swanctl.conf")
 	}
 	load(conf)
@@ -72,15 +72,15 @@ func (w *world) peer(conf string) func(conf string) {
 }
 
 func (w *world) swanctl(args ...string) string {
-	w.t.Helper()
-	dir := filepath.Join(w.dir, "b")
+	w.Helper()
+	dir := filepath.Join(w.Dir, "b")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "ip", append(append([]string{"netns", "exec", w.ns("b"), "swanctl"}, args...), "--uri", "unix://"+dir+"/vici")...)
+	cmd := exec.CommandContext(ctx, "ip", append(append([]string{"netns", "exec", w.NS("b"), "swanctl"}, args...), "--uri", "unix://"+dir+"/vici")...)
 	cmd.Env = append(os.Environ(), "STRONGSWAN_CONF="+dir+"/strongswan.conf", "SWANCTL_DIR="+dir)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		w.t.Fatalf("swanctl %s: %v\n%s", strings.Join(args, " "), err, out)
+		w.Fatalf("swanctl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
 }
@@ -190,24 +190,24 @@ func TestKernelSites(t *testing.T) {
 }
 
 func sites(w *world) {
-	t := w.t
+	t := w.T
 	t.Helper()
 	load := w.peer(fmt.Sprintf(peerConf, "two"))
-	w.write("a/strongswan.conf", fmt.Sprintf(strongswanConf, w.esp, viciName))
-	w.write("a/psk/one", `one "quoted" # secret`)
-	w.write("a/psk/two", "")
+	w.Write("a/strongswan.conf", fmt.Sprintf(strongswanConf, w.esp, viciName))
+	w.Write("a/psk/one", `one "quoted" # secret`)
+	w.Write("a/psk/two", "")
 	both := append(site("one", "a1", "b1", ""), site("two", "a2", "b2", "1")...)
-	w.write("a/keys/staff", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("none")})))
-	w.write("a/connections", lines(t, append(slices.Clone(both), item{Key: "users.staff", Of: "acme/staff", File: "keys/staff"},
+	w.Write("a/keys/staff", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("none")})))
+	w.Write("a/connections", lines(t, append(slices.Clone(both), item{Key: "users.staff", Of: "acme/staff", File: "keys/staff"},
 		item{Connection: "users.staff", Of: "acme/staff", Config: section{"version": "2", "remote_addrs": []string{"%any"}, "children": section{}}})...))
-	k := w.serve(IPsecVerb, "--dir", w.dir+"/a", "--state", w.dir+"/state")
+	k := w.serve(IPsecVerb, "--dir", w.Dir+"/a", "--state", w.Dir+"/state")
 	state := func(name string) string { return w.ask(IPsecSocket, "acme/"+name) }
 	// What is wrong with the secret of one, or with another VPN's key, is told, and holds up nobody.
 	w.soon("the first tunnel", func() bool {
 		return state("one") == "Connected" && state("two") == "Error secret: it is empty" && strings.HasPrefix(state("staff"), "Error key: charon refuses it: ")
 	})
-	w.write("a/psk/two", "two")
-	w.write("a/connections", lines(t, both...))
+	w.Write("a/psk/two", "two")
+	w.Write("a/connections", lines(t, both...))
 	hup(t, k)
 	w.soon("both tunnels", func() bool { return state("one") == "Connected" && state("two") == "Connected" })
 	w.soon("a ping", func() bool { return w.pings("a", "10.1.0.1", "10.2.0.1") && w.pings("b", "10.12.0.1", "10.11.0.1") })
@@ -216,24 +216,24 @@ func sites(w *world) {
 	}
 
 	// Meanwhile the first does not notice what happens to the second.
-	flood := exec.Command("ip", "netns", "exec", w.ns("a"), "ping", "-i", "0.05", "-I", "10.1.0.1", "10.2.0.1")
+	flood := exec.Command("ip", "netns", "exec", w.NS("a"), "ping", "-i", "0.05", "-I", "10.1.0.1", "10.2.0.1")
 	var counted bytes.Buffer
 	flood.Stdout = &counted
 	if err := flood.Start(); err != nil {
 		t.Fatal(err)
 	}
-	w.write("a/psk/two", "another")
+	w.Write("a/psk/two", "another")
 	hup(t, k)
 	w.soon("the wrong secret shows", func() bool { return strings.HasPrefix(state("two"), "Error") })
 	t.Log(state("two"))
 	load(fmt.Sprintf(peerConf, "another"))
 	w.soon("the second tunnel again", func() bool { return state("two") == "Connected" })
-	w.write("a/connections", lines(t, both[:2]...))
+	w.Write("a/connections", lines(t, both[:2]...))
 	hup(t, k)
 	w.soon("the second is gone", func() bool {
 		return strings.HasPrefix(state("two"), "Error there is no") && !w.pings("a", "10.11.0.1", "10.12.0.1")
 	})
-	w.write("a/connections", lines(t, both...))
+	w.Write("a/connections", lines(t, both...))
 	hup(t, k)
 	w.soon("the second is back", func() bool { return state("two") == "Connected" && w.pings("a", "10.11.0.1", "10.12.0.1") })
 	w.refused(k, both)
@@ -243,35 +243,35 @@ func sites(w *world) {
 		t.Errorf("the first tunnel noticed: %s", lost)
 	}
 
-	w.write("a/psk/two", "")
+	w.Write("a/psk/two", "")
 	hup(t, k)
 	w.soon("the old secret stays", func() bool { return state("two") == "Connected the one before stays: secret: it is empty" })
 	if _, v := status.ParseVPN(w.reply(IPsecSocket, "acme/one")); v == nil || len(v.Ends) != 1 || !v.Ends[0].Up || v.Ends[0].Name != "10.2.0.0/24" || v.Since.IsZero() || v.Since.Equal(v.Ends[0].Since) && v.Was == nil {
 		t.Errorf("what is told of a tunnel: %+v", v)
 	}
-	w.write("a/psk/two", "another")
+	w.Write("a/psk/two", "another")
 	// charon takes the keeper with it, and the keeper charon.
-	charon := strings.Fields(w.run("pgrep", "-P", fmt.Sprint(k.Process.Pid)))
+	charon := strings.Fields(w.Run("pgrep", "-P", fmt.Sprint(k.Process.Pid)))
 	if len(charon) != 1 {
 		t.Fatalf("the keeper has the children %v", charon)
 	}
-	if b, _ := os.ReadFile("/proc/" + charon[0] + "/status"); !strings.Contains(string(b), fmt.Sprintf("Uid:\t%d", userOf(w.dir+"/state"))) {
+	if b, _ := os.ReadFile("/proc/" + charon[0] + "/status"); !strings.Contains(string(b), fmt.Sprintf("Uid:\t%d", userOf(w.Dir+"/state"))) {
 		t.Errorf("charon is not a user of its own:\n%s", b)
 	}
 	if said := w.ask(IPsecSocket, Daemon); said != Answers {
 		t.Errorf("of charon is said %q", said)
 	}
-	w.run("kill", "-STOP", charon[0])
-	if out, _ := exec.Command("ip", "netns", "exec", w.ns("a"), "sh", "-c", "echo "+Daemon+" | nc -U -w2 "+IPsecSocket).Output(); len(out) > 0 {
+	w.Run("kill", "-STOP", charon[0])
+	if out, _ := exec.Command("ip", "netns", "exec", w.NS("a"), "sh", "-c", "echo "+Daemon+" | nc -U -w2 "+IPsecSocket).Output(); len(out) > 0 {
 		t.Errorf("of charon, which is stopped, is said %q", out)
 	}
-	w.run("kill", "-CONT", charon[0])
+	w.Run("kill", "-CONT", charon[0])
 	w.soon("charon answers again", func() bool { return w.ask(IPsecSocket, Daemon) == Answers })
 	_ = k.Process.Kill()
 	w.soon("charon ends", func() bool { _, err := os.Stat("/proc/" + charon[0]); return err != nil })
-	k = w.serve(IPsecVerb, "--dir", w.dir+"/a", "--state", w.dir+"/state")
+	k = w.serve(IPsecVerb, "--dir", w.Dir+"/a", "--state", w.Dir+"/state")
 	w.soon("both tunnels after a crash", func() bool { return w.pings("a", "10.1.0.1", "10.2.0.1") && w.pings("a", "10.11.0.1", "10.12.0.1") })
-	w.run("kill", "-9", strings.Fields(w.run("pgrep", "-P", fmt.Sprint(k.Process.Pid)))[0])
+	w.Run("kill", "-9", strings.Fields(w.Run("pgrep", "-P", fmt.Sprint(k.Process.Pid)))[0])
 	if err := k.Wait(); err == nil {
 		t.Error("the keeper outlives charon")
 	}
@@ -280,20 +280,20 @@ func sites(w *world) {
 // refused: of a connection that charon does not take as it is now nothing stays that lets
 // in, or is called, as it was before.
 func (w *world) refused(k *exec.Cmd, both []item) {
-	w.t.Helper()
-	known := func() string { return w.run("swanctl", "--list-conns", "--uri", "unix://"+w.dir+"/state/"+viciName) }
+	w.Helper()
+	known := func() string { return w.Run("swanctl", "--list-conns", "--uri", "unix://"+w.Dir+"/state/"+viciName) }
 	if out := known(); !strings.Contains(out, "one:") || !strings.Contains(out, "two:") {
-		w.t.Errorf("charon knows of\n%s", out)
+		w.Errorf("charon knows of\n%s", out)
 	}
-	w.write("a/connections", lines(w.t, append(slices.Clone(both[:2]), item{Connection: "two", Of: "acme/two", Call: true, Config: section{
+	w.Write("a/connections", lines(w.T, append(slices.Clone(both[:2]), item{Connection: "two", Of: "acme/two", Call: true, Config: section{
 		"version": "2", "remote_addrs": []string{"192.0.2.2"}, "proposals": []string{"nosuch"}, "children": section{"net": section{}},
 	}}, both[3])...))
-	hup(w.t, k)
+	hup(w.T, k)
 	w.soon("it is told that it is refused", func() bool {
 		return strings.HasPrefix(w.ask(IPsecSocket, "acme/two"), "Error connection: charon refuses it: ") && !strings.Contains(known(), "two:")
 	})
-	w.write("a/connections", lines(w.t, both...))
-	hup(w.t, k)
+	w.Write("a/connections", lines(w.T, both...))
+	hup(w.T, k)
 	w.soon("it is taken again", func() bool { return w.ask(IPsecSocket, "acme/two") == "Connected" })
 }
 
@@ -325,9 +325,9 @@ func hup(t *testing.T, k *exec.Cmd) {
 // TestCharonDoesNotStart: a host that lacks a plugin is told so, and nobody waits for ever.
 func TestCharonDoesNotStart(t *testing.T) {
 	w := newWorld(t)
-	w.write("a/strongswan.conf", "charon-systemd {\n  load = nosuch!\n}\n")
-	w.write("a/connections", "")
-	out, err := exec.Command("ip", "netns", "exec", w.ns("a"), "timeout", "40", os.Args[0], IPsecVerb, "--dir", w.dir+"/a", "--state", w.dir+"/state").CombinedOutput()
+	w.Write("a/strongswan.conf", "charon-systemd {\n  load = nosuch!\n}\n")
+	w.Write("a/connections", "")
+	out, err := exec.Command("ip", "netns", "exec", w.NS("a"), "timeout", "40", os.Args[0], IPsecVerb, "--dir", w.Dir+"/a", "--state", w.Dir+"/state").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "charon ended") || !strings.Contains(string(out), "libcharon-extra-plugins") {
 		t.Errorf("%v: %s", err, out)
 	}

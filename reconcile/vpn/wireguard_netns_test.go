@@ -18,7 +18,7 @@ import (
 func TestProgramTakes(t *testing.T) {
 	w := newWorld(t)
 	link := fmt.Sprintf("wgt%d", os.Getpid()%1e6)
-	cmd := exec.Command("ip", "netns", "exec", w.ns("a"), "wireguard-go", "-f", link)
+	cmd := exec.Command("ip", "netns", "exec", w.NS("a"), "wireguard-go", "-f", link)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -27,8 +27,8 @@ func TestProgramTakes(t *testing.T) {
 		_ = cmd.Wait()
 		_ = os.Remove("/var/run/wireguard/" + link + ".sock")
 	})
-	ann, bob := strings.TrimSpace(w.run("wg", "genkey")), strings.TrimSpace(w.run("wg", "genkey"))
-	key, err := keyOf([]byte(strings.TrimSpace(w.run("wg", "genkey"))))
+	ann, bob := strings.TrimSpace(w.Run("wg", "genkey")), strings.TrimSpace(w.Run("wg", "genkey"))
+	key, err := keyOf([]byte(strings.TrimSpace(w.Run("wg", "genkey"))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,9 +38,9 @@ func TestProgramTakes(t *testing.T) {
 		for i, n := range names {
 			all[n] = &user{Name: "x", Key: n, IPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 254, 0, byte(2 + i)})}}
 		}
-		w.write("wg.conf", c.text(all))
-		w.in("a", "wg", "syncconf", link, w.dir+"/wg.conf")
-		return w.in("a", "wg", "show", link, "allowed-ips")
+		w.Write("wg.conf", c.text(all))
+		w.In("a", "wg", "syncconf", link, w.Dir+"/wg.conf")
+		return w.In("a", "wg", "show", link, "allowed-ips")
 	}
 	w.soon("its socket", func() bool { _, err := os.Stat("/var/run/wireguard/" + link + ".sock"); return err == nil })
 	for _, x := range []struct {
@@ -56,14 +56,14 @@ func TestProgramTakes(t *testing.T) {
 			k, ips, _ := strings.Cut(strings.TrimSpace(line), "\t")
 			got[k] = ips
 		}
-		if known := dumped(w.in("a", "wg", "show", link, "dump")); len(known) != len(x.users) || slices.ContainsFunc(x.users, func(u string) bool { _, ok := known[u]; return !ok }) {
+		if known := dumped(w.In("a", "wg", "show", link, "dump")); len(known) != len(x.users) || slices.ContainsFunc(x.users, func(u string) bool { _, ok := known[u]; return !ok }) {
 			t.Errorf("users %q: it knows %v", x.users, known)
 		}
 		if !maps.Equal(got, x.want) {
 			t.Errorf("users %q: %q, want %q", x.users, got, x.want)
 		}
 	}
-	if port := strings.TrimSpace(w.in("a", "wg", "show", link, "listen-port")); port != "51821" {
+	if port := strings.TrimSpace(w.In("a", "wg", "show", link, "listen-port")); port != "51821" {
 		t.Errorf("it listens at %s", port)
 	}
 }
@@ -73,10 +73,10 @@ func TestProgramTakes(t *testing.T) {
 func TestEndsWithItsKeeper(t *testing.T) {
 	w := newWorld(t)
 	link := fmt.Sprintf("wgk%d", os.Getpid()%1e6)
-	w.write("a/key", strings.TrimSpace(w.run("wg", "genkey")))
-	w.write("a/users", "")
-	cmd := exec.Command("ip", "netns", "exec", w.ns("a"), "sh", "-c",
-		`setpriv --pdeathsig TERM "$@" & wait`, "sh", os.Args[0], WireGuardVerb, "--dir", w.dir+"/a", "--link", link)
+	w.Write("a/key", strings.TrimSpace(w.Run("wg", "genkey")))
+	w.Write("a/users", "")
+	cmd := exec.Command("ip", "netns", "exec", w.NS("a"), "sh", "-c",
+		`setpriv --pdeathsig TERM "$@" & wait`, "sh", os.Args[0], WireGuardVerb, "--dir", w.Dir+"/a", "--link", link)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -86,6 +86,6 @@ func TestEndsWithItsKeeper(t *testing.T) {
 	_ = cmd.Wait()
 	w.soon("it has ended", func() bool { return !strings.HasPrefix(w.ask(WireGuardSocket+link, ""), "Connected") })
 	w.soon("its link is gone", func() bool {
-		return exec.Command("ip", "-n", w.ns("a"), "link", "show", link).Run() != nil
+		return exec.Command("ip", "-n", w.NS("a"), "link", "show", link).Run() != nil
 	})
 }

@@ -9,12 +9,12 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"weft.dev/reconcile/lab/nstest"
 	"weft.dev/reconcile/model"
 	"weft.dev/reconcile/plugin"
 	"weft.dev/schema"
@@ -22,66 +22,41 @@ import (
 
 // An l2tpWorld is a router, a, and a user's computer, b, on a wire.
 type l2tpWorld struct {
-	t   *testing.T
-	dir string
-	ns  string
+	*nstest.Spaces
 }
 
-func (w *l2tpWorld) run(argv ...string) (string, error) {
+func (w *l2tpWorld) try(argv ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
 	return string(out), err
 }
 
-func (w *l2tpWorld) must(argv ...string) string {
-	w.t.Helper()
-	out, err := w.run(argv...)
-	if err != nil {
-		w.t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
-	}
-	return out
-}
-
 func (w *l2tpWorld) in(n string, argv ...string) (string, error) {
-	return w.run(append([]string{"ip", "netns", "exec", w.ns + n}, argv...)...)
-}
-
-func (w *l2tpWorld) write(name, text string) {
-	w.t.Helper()
-	path := filepath.Join(w.dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := os.WriteFile(path+".new", []byte(text), 0o644); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		w.t.Fatal(err)
-	}
+	return w.try(append([]string{"ip", "netns", "exec", w.NS(n)}, argv...)...)
 }
 
 func (w *l2tpWorld) soon(what string, ok func() bool) {
-	w.t.Helper()
+	w.Helper()
 	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		if ok() {
 			return
 		}
 	}
-	w.t.Fatalf("not so in time: %s", what)
+	w.Fatalf("not so in time: %s", what)
 }
 
 // serve runs a program in a namespace until the test ends.
 func (w *l2tpWorld) serve(n string, env []string, argv ...string) *exec.Cmd {
-	w.t.Helper()
-	cmd := exec.Command("ip", append([]string{"netns", "exec", w.ns + n}, argv...)...)
+	w.Helper()
+	cmd := exec.Command("ip", append([]string{"netns", "exec", w.NS(n)}, argv...)...)
 	cmd.Env = append(os.Environ(), env...)
 	log := new(bytes.Buffer)
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = log, log, time.Second // who it started may have them still
 	if err := cmd.Start(); err != nil {
-		w.t.Fatal(err)
+		w.Fatal(err)
 	}
-	w.t.Cleanup(func() {
+	w.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		done := make(chan error, 1)
 		go func() { done <- cmd.Wait() }()
@@ -91,8 +66,8 @@ func (w *l2tpWorld) serve(n string, env []string, argv ...string) *exec.Cmd {
 			_ = cmd.Process.Kill()
 			<-done
 		}
-		if w.t.Failed() {
-			w.t.Logf("%s:\n%s", strings.Join(argv, " "), log)
+		if w.Failed() {
+			w.Logf("%s:\n%s", strings.Join(argv, " "), log)
 		}
 	})
 	return cmd
@@ -181,21 +156,13 @@ func l2tpKernel(t *testing.T) {
 // that no file format likes, has an address of the range, and is out with the password.
 func TestL2TP(t *testing.T) {
 	l2tpKernel(t)
-	w := &l2tpWorld{t: t, dir: t.TempDir(), ns: fmt.Sprintf("weftl2tp%d", os.Getpid())}
-	for p := w.dir; p != "/tmp" && p != "/"; p = filepath.Dir(p) {
-		_ = os.Chmod(p, 0o755) // charon is nobody
-	}
-	for _, n := range []string{"a", "b"} {
-		w.must("ip", "netns", "add", w.ns+n)
-		t.Cleanup(func() { _, _ = w.run("ip", "netns", "del", w.ns+n) })
-	}
-	w.must("ip", "link", "add", "eth1", "netns", w.ns+"a", "type", "veth", "peer", "name", "eth1", "netns", w.ns+"b")
+	w := &l2tpWorld{nstest.New(t, "l2tp", "a", "b")}
+	w.Run("ip", "link", "add", "eth1", "netns", w.NS("a"), "type", "veth", "peer", "name", "eth1", "netns", w.NS("b"))
 	for i, n := range []string{"a", "b"} {
-		w.must("ip", "-n", w.ns+n, "link", "set", "lo", "up")
-		w.must("ip", "-n", w.ns+n, "addr", "add", fmt.Sprintf("192.0.2.%d/24", i+1), "dev", "eth1")
-		w.must("ip", "-n", w.ns+n, "link", "set", "eth1", "up")
+		w.Run("ip", "-n", w.NS(n), "addr", "add", fmt.Sprintf("192.0.2.%d/24", i+1), "dev", "eth1")
+		w.Run("ip", "-n", w.NS(n), "link", "set", "eth1", "up")
 	}
-	w.must("ip", "-n", w.ns+"a", "addr", "add", "10.1.1.1/24", "dev", "lo")
+	w.Run("ip", "-n", w.NS("a"), "addr", "add", "10.1.1.1/24", "dev", "lo")
 
 	const password = "it's \"q\" \\ #{} *\t$(x)"
 	w.filters()
@@ -227,20 +194,20 @@ func TestL2TP(t *testing.T) {
 		return w.dropped() > before
 	})
 	// Nobody is in by a password that is one no more, and no link outlives the server.
-	w.write("l2tp/passwords/ann", "another")
+	w.Write("l2tp/passwords/ann", "another")
 	if err := server.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	w.soon("ann is out", func() bool { return strings.HasPrefix(w.state("@weft-l2tp", ""), "Connected 0 of 2 users") })
-	w.soon("her link is gone", func() bool { _, err := w.run("ip", "-n", w.ns+"a", "link", "show", "ppp0"); return err != nil })
-	w.write("l2tp/passwords/ann", password)
+	w.soon("her link is gone", func() bool { _, err := w.try("ip", "-n", w.NS("a"), "link", "show", "ppp0"); return err != nil })
+	w.Write("l2tp/passwords/ann", password)
 	if err := server.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	w.soon("ann is in again", func() bool { return strings.HasPrefix(w.state("@weft-l2tp", ""), "Connected 1 of 2 users") })
 	_ = server.Process.Kill()
 	w.soon("all links are gone", func() bool {
-		out, err := w.run("ip", "-n", w.ns+"a", "link")
+		out, err := w.try("ip", "-n", w.NS("a"), "link")
 		return err == nil && !strings.Contains(out, "ppp")
 	})
 	if b, _ := os.ReadFile("/etc/ppp/chap-secrets"); strings.Contains(string(b), "weft") {
@@ -251,7 +218,7 @@ func TestL2TP(t *testing.T) {
 // filters are the rules of a router's chains that matter to L2TP, as the element asks for
 // them (testdata/vpn-l2tp.txtar).
 func (w *l2tpWorld) filters() {
-	w.t.Helper()
+	w.Helper()
 	const outer, esp = "-i eth1 -d 192.0.2.1 -p udp -m multiport --dports 500,4500 -j ACCEPT", "-i eth1 -d 192.0.2.1 -p 50 -j ACCEPT"
 	const inner = "-i eth1 -d 192.0.2.1 -p udp --dport 1701 -m policy --dir in --pol ipsec -j ACCEPT"
 	for _, rule := range []string{
@@ -261,7 +228,7 @@ func (w *l2tpWorld) filters() {
 		"-A OUTPUT -o eth1 -s 192.0.2.1 -p udp --sport 1701 -m policy --dir out --pol none -j DROP",
 	} {
 		if out, err := w.in("a", append([]string{"iptables", "-w"}, strings.Fields(rule)...)...); err != nil {
-			w.t.Fatalf("%s: %s", rule, out)
+			w.Fatalf("%s: %s", rule, out)
 		}
 	}
 }
@@ -280,7 +247,7 @@ func (w *l2tpWorld) dropped() int {
 
 // router runs what the element asks for.
 func (w *l2tpWorld) router(passwords map[string]string) (server *exec.Cmd) {
-	w.t.Helper()
+	w.Helper()
 	remote := &schema.RemoteAccessVPN{Protocol: "L2TP", Ranges: []schema.IPRange{{From: netip.MustParseAddr("10.254.2.1"), To: netip.MustParseAddr("10.254.2.9")}}}
 	v := &model.VPN{
 		ID: schema.ID{Kind: schema.KindRemoteAccessVPN, Account: "acme", Name: "staff"}, Remote: remote, Link: model.L2TPLinks,
@@ -293,23 +260,23 @@ func (w *l2tpWorld) router(passwords map[string]string) (server *exec.Cmd) {
 	list := &config{}
 	r.l2tpTransport(v, list)
 	list.item(section{"secret": vpnName(v), "of": v.Name(), "kind": "IKE", "owners": []string{"192.0.2.1"}, "file": "psk"})
-	w.write("ipsec/connections", list.String())
-	w.write("ipsec/psk", "known to all")
-	w.write("ipsec/strongswan.conf", r.strongswan().String())
-	w.write("l2tp/xl2tpd.conf", r.xl2tpd(v).String())
-	w.write("l2tp/options", r.pppd().String())
+	w.Write("ipsec/connections", list.String())
+	w.Write("ipsec/psk", "known to all")
+	w.Write("ipsec/strongswan.conf", r.strongswan().String())
+	w.Write("l2tp/xl2tpd.conf", r.xl2tpd(v).String())
+	w.Write("l2tp/options", r.pppd().String())
 	users := &config{}
 	for name, password := range passwords {
-		w.write("l2tp/passwords/"+name, password)
+		w.Write("l2tp/passwords/"+name, password)
 		users.item(section{"user": name, "file": "passwords/" + name})
 	}
-	w.write("l2tp/users", users.String())
+	w.Write("l2tp/users", users.String())
 	self, err := os.Executable()
 	if err != nil {
-		w.t.Fatal(err)
+		w.Fatal(err)
 	}
-	w.serve("a", nil, self, "ipsec-serve", "--dir", w.dir+"/ipsec", "--state", w.dir+"/ipsec-state")
-	server = w.serve("a", nil, self, "l2tp-serve", "--dir", w.dir+"/l2tp", "--vpn", "acme/staff")
+	w.serve("a", nil, self, "ipsec-serve", "--dir", w.Dir+"/ipsec", "--state", w.Dir+"/ipsec-state")
+	server = w.serve("a", nil, self, "l2tp-serve", "--dir", w.Dir+"/l2tp", "--vpn", "acme/staff")
 	w.soon("the router serves", func() bool {
 		return strings.HasPrefix(w.state("@weft-l2tp", ""), "Connected 0 of ") && strings.HasPrefix(w.state("@weft-ipsec", "acme/staff"), "Connected")
 	})
@@ -318,25 +285,25 @@ func (w *l2tpWorld) router(passwords map[string]string) (server *exec.Cmd) {
 
 // client has a user call.
 func (w *l2tpWorld) client(user, password string) {
-	w.t.Helper()
-	dir := w.dir + "/b"
-	w.write("b/strongswan.conf", fmt.Sprintf(l2tpClientConf, dir))
-	w.write("b/swanctl.conf", l2tpClient)
-	w.write("b/lac.conf", l2tpLAC)
-	w.write("b/options.office", fmt.Sprintf(l2tpPPP, user))
-	w.write("b/chap-secrets", user+" * "+password+" *\n")
+	w.Helper()
+	dir := w.Dir + "/b"
+	w.Write("b/strongswan.conf", fmt.Sprintf(l2tpClientConf, dir))
+	w.Write("b/swanctl.conf", l2tpClient)
+	w.Write("b/lac.conf", l2tpLAC)
+	w.Write("b/options.office", fmt.Sprintf(l2tpPPP, user))
+	w.Write("b/chap-secrets", user+" * "+password+" *\n")
 	env := []string{"STRONGSWAN_CONF=" + dir + "/strongswan.conf", "SWANCTL_DIR=" + dir}
 	w.serve("b", env, "charon-systemd")
 	w.soon("the client's charon", func() bool { _, err := os.Stat(dir + "/vici"); return err == nil })
 	swanctl := append([]string{"env"}, env...)
 	w.soon("the client's IPsec", func() bool {
 		if out, err := w.in("b", append(swanctl, "swanctl", "--load-all", "--file", dir+"/swanctl.conf", "--uri", "unix://"+dir+"/vici")...); err != nil {
-			w.t.Log(out)
+			w.Log(out)
 			return false
 		}
 		out, err := w.in("b", append(swanctl, "swanctl", "--initiate", "--child", "l2tp", "--timeout", "30", "--uri", "unix://"+dir+"/vici")...)
 		if err != nil {
-			w.t.Log(out)
+			w.Log(out)
 		}
 		return err == nil
 	})
