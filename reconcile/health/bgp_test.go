@@ -43,7 +43,7 @@ func TestSession(t *testing.T) {
 	if s.State != status.ServiceSick || s.Message != "Active: the peer does not answer" || s.BGP == nil || s.BGP.State != "Active" {
 		t.Errorf("of a peer that is away it is told %+v, %+v", s, s.BGP)
 	}
-	if c, ok := p.cure(now, nil); ok {
+	if c, ok := p.cure(now); ok {
 		t.Errorf("something is done for it: %+v", c)
 	}
 	tell(&down, true)

@@ -127,6 +127,7 @@ func (c *Checker) Watch(routers []Router, down map[string]bool) {
 			default:
 			}
 		}
+		w.down = down
 		w.take(r, c.cfg.Now())
 		c.begin(w)
 	}
@@ -267,7 +268,7 @@ const (
 func (c *Checker) offer(ctx context.Context, w *watched) {
 	c.mu.Lock()
 	now := c.cfg.Now()
-	cure, ok := w.cure(now, c.down)
+	cure, ok := w.cure(now)
 	if ok && (c.failing() || now.Sub(c.acted) < pace || now.Sub(c.anew[cure.ID]) < shared) {
 		ok = false
 	}

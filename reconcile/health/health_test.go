@@ -274,6 +274,44 @@ func TestKeep(t *testing.T) {
 	})
 }
 
+// What cannot be started says nothing of the host, and is no part of a router's history.
+func TestDownIsNoSign(t *testing.T) {
+	var routers []Router
+	down := map[string]bool{}
+	for _, name := range []string{"a", "b", "c"} {
+		r := router(name)
+		r.Keep = "there is no key"
+		r.Processes = append(r.Processes, resource.Process{Name: name + "/ipsec", NS: name, Probes: []resource.Probe{{Service: "ipsec"}}})
+		routers, down[name+"/ipsec"] = append(routers, r), true
+	}
+	run(t, routers, func(w *world) {
+		w.c.Watch(routers, down)
+		for _, r := range routers {
+			w.tell(r.NS, "ipsec", silent)
+		}
+		w.tell("a", "dns", silent)
+		w.heal(func(c Cure) { w.tell(c.NS, c.Service, nil) })
+		wait(2 * time.Minute)
+		if got := ids(w.cures()); got != "process a/dnsmasq; " {
+			t.Fatalf("cures: %s", got)
+		}
+		wait(24 * time.Hour)
+		for i := range routers {
+			routers[i].Keep = ""
+		}
+		w.c.Watch(routers, nil)
+		for _, r := range routers {
+			w.tell(r.NS, "ipsec", nil)
+		}
+		wait(2 * time.Minute)
+		w.tell("a", "dns", silent)
+		wait(2 * time.Minute)
+		if got := ids(w.cures()); got != "process a/dnsmasq; process a/dnsmasq; " {
+			t.Errorf("cures: %s", got)
+		}
+	})
+}
+
 // Who is not here is not sick.
 func TestAbsent(t *testing.T) {
 	run(t, []Router{router("web")}, func(w *world) {
@@ -457,7 +495,7 @@ func TestLate(t *testing.T) {
 	for range 9 {
 		p.hear(p.router.questions(), []answer{{}, {err: errors.New("slow")}, {}}, 2*time.Second, now)
 	}
-	if _, ok := p.cure(now, nil); ok || p.sick() {
+	if _, ok := p.cure(now); ok || p.sick() {
 		t.Error("it is sick because we were late")
 	}
 }

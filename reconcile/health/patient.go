@@ -119,6 +119,7 @@ type service struct {
 // A patient is a router with its history. Its methods are pure: they are told what
 // was answered and what time it is.
 type patient struct {
+	down     map[string]bool // processes that cannot be started, by name
 	router   Router
 	services map[string]*service
 	cures    int       // since it was well for a while
@@ -189,11 +190,11 @@ func (p *patient) hear(questions []question, answers []answer, late time.Duratio
 	return changed
 }
 
-// own are the services that are the router's to heal.
+// own are the services that are the router's to heal: none of a process that is down.
 func (p *patient) own() []*service {
 	var out []*service
 	for _, s := range p.services {
-		if !s.state.Outside && s.state.State != status.ServiceAbsent {
+		if !s.state.Outside && s.state.State != status.ServiceAbsent && !p.down[s.state.Process] {
 			out = append(out, s)
 		}
 	}
@@ -232,12 +233,11 @@ func (p *patient) sick() bool {
 	return slices.ContainsFunc(p.own(), func(s *service) bool { return s.state.State == status.ServiceSick && !s.shared })
 }
 
-// sickest is the service that is sick for the longest time, or nil; none of a process
-// that is down.
-func (p *patient) sickest(down map[string]bool) *service {
+// sickest is the service that is sick for the longest time, or nil.
+func (p *patient) sickest() *service {
 	var out *service
 	for _, s := range p.own() {
-		if s.state.State != status.ServiceSick || down[s.state.Process] {
+		if s.state.State != status.ServiceSick {
 			continue
 		}
 		if out == nil || s.state.Since.Before(out.state.Since) || s.state.Since.Equal(out.state.Since) && s.state.Name < out.state.Name {
@@ -279,8 +279,8 @@ func (c Cure) Rebuilds() bool { return c.ID.Kind == resource.KindNS }
 // and if that does not help the namespace is made anew, and so on, more and more
 // rarely. For a process that serves others too no namespace is made anew. Nothing is done
 // for processes that are down: they cannot be started.
-func (p *patient) cure(now time.Time, down map[string]bool) (Cure, bool) {
-	s := p.sickest(down)
+func (p *patient) cure(now time.Time) (Cure, bool) {
+	s := p.sickest()
 	if s == nil || p.router.Leave != "" || p.treating || p.treated || now.Before(p.until) {
 		return Cure{}, false
 	}

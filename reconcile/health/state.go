@@ -19,7 +19,7 @@ func (p *patient) state() status.Router {
 			}
 		}
 	}
-	if p.sickest(nil) != nil {
+	if p.sickest() != nil {
 		out.Next = p.until
 	}
 	return out

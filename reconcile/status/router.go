@@ -183,12 +183,13 @@ func (r *Router) words(p *printer) string {
 			parts = append(parts, fmt.Sprintf("%s %d×", x.what, x.n))
 		}
 	}
-	switch {
-	case r.Leave != "":
-		parts = append(parts, "nothing is done: "+r.Leave)
-	case r.Keep != "":
+	if r.Leave != "" {
+		return strings.Join(append(parts, "nothing is done: "+r.Leave), ", ")
+	}
+	if r.Keep != "" {
 		parts = append(parts, "not to be made anew: "+r.Keep)
-	case r.Next.After(p.now):
+	}
+	if r.Next.After(p.now) {
 		parts = append(parts, "treated again in "+Age(r.Next.Sub(p.now)))
 	}
 	return strings.Join(parts, ", ")

@@ -2,10 +2,11 @@ package vpn
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
-	"hash/fnv"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -158,13 +159,13 @@ func (k *keeper) start() (*exec.Cmd, <-chan error, error) {
 	return cmd, ended, nil
 }
 
-// userOf is the user that a charon runs as, by its own directory: one for each router, so
-// that none whom an attacker took over can read the secrets of another's. Nobody else has
-// users from there up to 0x7fffffff (systemd, "Users, Groups, UIDs and GIDs").
+// userOf is the user that a charon runs as, by its own directory: another for each router,
+// so that none whom an attacker took over can read the secrets of another's. That two have
+// the same is unlikely, and costs only that. Nobody else has these: from 0x7ffe0000 on are
+// systemd's foreign users (systemd, "Users, Groups, UIDs and GIDs").
 func userOf(dir string) uint32 {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(dir))
-	return 0x70000000 + h.Sum32()%0x0fffffff
+	sum := sha256.Sum256([]byte(dir))
+	return 0x70000000 + binary.BigEndian.Uint32(sum[:])%0x0ffe0000
 }
 
 // connect waits for charon to serve.
